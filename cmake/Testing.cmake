@@ -1,0 +1,28 @@
+# Testing: romancy_test(NAME LABEL SOURCES <files> LIBS <targets>) is one GoogleTest program.
+#
+# Each TEST in it becomes a ctest test with that LABEL: unit (nothing outside the process), pg (needs the private
+# cluster whose conninfo ./dev test puts into ROMANCY_TEST_PG), process (runs the built daemons as well).
+# The time limit is a guard against hanging, never an assertion about speed; a sanitizer multiplies it.
+option(BUILD_TESTING "Build the tests (a package does without)" ON)
+if(NOT BUILD_TESTING)
+  return()
+endif()
+include(GoogleTest)
+find_package(GTest REQUIRED)
+enable_testing()
+
+function(romancy_test name label)
+  cmake_parse_arguments(T "" "" "SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${T_SOURCES})
+  target_link_libraries(${name} PRIVATE ${T_LIBS} GTest::gmock GTest::gtest GTest::gtest_main)
+  set(limit 120)
+  if(label STREQUAL "process")
+    set(limit 240)
+  endif()
+  if(ROMANCY_SANITIZE)
+    math(EXPR limit "${limit} * 3")
+  endif()
+  # Discovered when ctest runs, not when the program is linked: a build on a machine that is busy cannot fail on it.
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+                       PROPERTIES LABELS ${label} TIMEOUT ${limit})
+endfunction()

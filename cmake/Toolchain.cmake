@@ -1,0 +1,46 @@
+# Toolchain: the language, what the compiler refuses, hardening, sanitizers, ccache.
+#
+#   ROMANCY_SANITIZE   AddressSanitizer and UndefinedBehaviorSanitizer (./dev test --sanitize)
+#   ROMANCY_HARDEN     the flags of a shipped program; on, except where a sanitizer does the same job better
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
+endif()
+# All programs side by side, as they are installed: the supervisor looks for the others beside itself.
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES CXX)
+
+option(ROMANCY_SANITIZE "Build with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
+option(ROMANCY_HARDEN "Build with the hardening flags of a shipped program" ON)
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+include_directories(${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror)
+add_compile_definitions(_GLIBCXX_ASSERTIONS)
+
+if(ROMANCY_SANITIZE)
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(ROMANCY_HARDEN)
+  # FORTIFY needs an optimiser, so a Debug build goes without it. -fhardened would say all this, from GCC 14 on.
+  add_compile_options(
+    "$<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=3>"
+    -fstack-protector-strong
+    -fstack-clash-protection
+    -ftrivial-auto-var-init=zero
+    -Wformat -Wformat-security)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64|AMD64")
+    add_compile_options(-fcf-protection=full)
+  endif()
+  add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
+endif()
