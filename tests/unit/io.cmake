@@ -1,0 +1,3 @@
+romancy_test(test_io unit
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/io_loop_test.cpp ${CMAKE_CURRENT_LIST_DIR}/io_stream_test.cpp
+  LIBS romancy_io)
