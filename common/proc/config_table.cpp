@@ -1,0 +1,245 @@
+#include "common/proc/config_table.hpp"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace romancy::proc {
+namespace {
+
+constexpr std::int64_t kSecond = 1000, kMinute = 60 * kSecond, kHour = 60 * kMinute, kDay = 24 * kHour;
+constexpr int kLongestSocketPath = 107;  // sockaddr_un::sun_path without its terminating zero
+
+bool printable(const std::string& text) {
+  return std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+bool is_conninfo(const std::string& text) { return !text.empty() && text.size() <= 4096 && printable(text); }
+
+// As PostgreSQL writes it without quotes, and short enough for "<schema>_workflow_resumable" to be a channel (63).
+bool is_schema(const std::string& text) {
+  const auto word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
+  return !text.empty() && text.size() <= 44 && !(text[0] >= '0' && text[0] <= '9') && text.rfind("pg_", 0) != 0 &&
+         std::all_of(text.begin(), text.end(), word);
+}
+
+bool is_runtime_dir(const std::string& text) {
+  return text.size() > 1 && text[0] == '/' && printable(text) &&
+         text.size() + std::string_view("/control.sock").size() <= kLongestSocketPath;
+}
+
+bool is_bin_dir(const std::string& text) {
+  return text.empty() || (text[0] == '/' && text.size() <= 1024 && printable(text));
+}
+
+bool is_sink(const std::string& text) {
+  const auto after = [&](std::string_view scheme) {
+    return text.rfind(scheme, 0) == 0 && text.size() > scheme.size();
+  };
+  const bool plain = printable(text) && text.find(' ') == std::string::npos && text.size() <= 2048;
+  return text.empty() || (plain && (after("http://") || after("https://")));
+}
+
+bool is_resumer_name(const std::string& text) {
+  const auto word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
+  return !text.empty() && text.size() <= 32 && text[0] >= 'a' && text[0] <= 'z' && text != "listener" &&
+         text != "timer" && text != "relay" && text != "all" && std::all_of(text.begin(), text.end(), word);
+}
+
+using S = std::string;
+
+// clang-format off
+const Setting kSettings[] = {
+  {.section = "database", .key = "url", .member = &Config::conninfo, .fallback = S("postgresql:///romancy"),
+   .allowed = "a PostgreSQL connection string, at most 4096 bytes", .fits = is_conninfo,
+   .sentence = "Where PostgreSQL is: a URI or keyword=value pairs, as psql takes them.", .secret = true},
+  {.section = "database", .key = "schema", .member = &Config::schema, .fallback = S("romancy"),
+   .allowed = "1 to 44 bytes of a-z, 0-9 and _, not beginning with a digit or pg_", .fits = is_schema,
+   .sentence = "The schema that holds the tables; also the prefix of the notification channels."},
+  {.section = "database", .key = "migrate", .member = &Config::migrate, .fallback = false,
+   .sentence = "Whether the supervisor runs `romancy migrate` before it starts the others; it needs the owner's "
+               "rights."},
+
+  {.section = "runtime", .key = "dir", .member = &Config::runtime_dir, .fallback = S("/run/romancy"),
+   .allowed = "an absolute path of at most 94 bytes", .fits = is_runtime_dir,
+   .sentence = "Where the sockets, the lock and the status board live; made with mode 0750 if it is missing."},
+  {.section = "log", .key = "level", .member = &Config::log_level, .fallback = S("info"),
+   .sentence = "The least important lines to write to standard error."},
+
+  {.section = "listener", .key = "enabled", .member = &Config::listener, .fallback = S("auto"),
+   .sentence = "Whether to hear notifications; \"auto\" trusts them once one to ourselves has come back."},
+  {.section = "listener", .key = "reconnect_delay", .member = &Config::reconnect_delay, .fallback = S("100ms"),
+   .lowest = 1, .highest = kHour, .sentence = "The first wait before connecting again; it doubles, with jitter."},
+  {.section = "listener", .key = "reconnect_delay_max", .member = &Config::reconnect_delay_max, .fallback = S("60s"),
+   .lowest = 1, .highest = kHour, .sentence = "The longest wait before connecting again."},
+  {.section = "listener", .key = "heartbeat_interval", .member = &Config::heartbeat_interval, .fallback = S("10s"),
+   .lowest = 100, .highest = kHour,
+   .sentence = "How often the listener notifies itself to prove that notifications arrive."},
+  {.section = "listener", .key = "heartbeat_timeout", .member = &Config::heartbeat_timeout, .fallback = S("5s"),
+   .lowest = 100, .highest = kHour,
+   .sentence = "How long its own notification may take before the connection counts as lost."},
+  {.section = "listener", .key = "max_subscribers", .member = &Config::max_subscribers, .fallback = std::int64_t{64},
+   .lowest = 1, .highest = 1024,
+   .sentence = "How many processes may subscribe to the hub at once; one more is refused."},
+
+  {.section = "poll", .key = "fallback_interval", .member = &Config::fallback_interval, .fallback = S("30s"),
+   .lowest = 10, .highest = kDay, .sentence = "How often to look at the tables while notifications work."},
+  {.section = "poll", .key = "workflow_interval", .member = &Config::workflow_interval, .fallback = S("1s"),
+   .lowest = 10, .highest = kHour,
+   .sentence = "How often resumers look for workflows while notifications do not work."},
+  {.section = "poll", .key = "timer_interval", .member = &Config::timer_interval, .fallback = S("1s"),
+   .lowest = 10, .highest = kHour,
+   .sentence = "How often the timer looks for due timers while notifications do not work."},
+  {.section = "poll", .key = "channel_timeout_interval", .member = &Config::channel_timeout_interval,
+   .fallback = S("5s"),
+   .lowest = 10, .highest = kHour,
+   .sentence = "How often the timer looks for wait time-outs while notifications do not work."},
+  {.section = "poll", .key = "outbox_interval", .member = &Config::outbox_interval, .fallback = S("1s"),
+   .lowest = 10, .highest = kHour, .sentence = "How often the relay looks for events while notifications do not work."},
+
+  {.section = "batch", .key = "workflows", .member = &Config::max_workflows, .fallback = std::int64_t{100},
+   .lowest = 1, .highest = 1000, .sentence = "How many workflows one claim takes at most."},
+  {.section = "batch", .key = "timers", .member = &Config::max_timers, .fallback = std::int64_t{100},
+   .lowest = 1, .highest = 10000, .sentence = "How many timers one transaction fires at most."},
+  {.section = "batch", .key = "messages", .member = &Config::max_messages, .fallback = std::int64_t{100},
+   .lowest = 1, .highest = 10000, .sentence = "How many messages of its inbox a workflow sees in one look at most."},
+  {.section = "batch", .key = "outbox", .member = &Config::max_outbox, .fallback = std::int64_t{100},
+   .lowest = 1, .highest = 1000, .sentence = "How many outbox events one claim takes at most."},
+
+  {.section = "session", .key = "timeout", .member = &Config::session_timeout, .fallback = S("10s"),
+   .lowest = kSecond, .highest = kHour,
+   .sentence = "After how long without a heartbeat another process takes over a worker's workflows."},
+
+  {.section = "worker", .key = "activity_threads", .member = &Config::activity_threads, .fallback = std::int64_t{8},
+   .lowest = 1, .highest = 1024, .sentence = "How many activities one worker process runs at once."},
+  {.section = "worker", .key = "max_in_flight", .member = &Config::max_in_flight, .fallback = std::int64_t{1000},
+   .lowest = 1, .highest = 100000, .sentence = "How many workflows one worker process holds a lease on at most."},
+  {.section = "worker", .key = "cache_instances", .member = &Config::cache_instances, .fallback = std::int64_t{10000},
+   .lowest = 0, .highest = 1000000,
+   .sentence = "How many suspended workflows one worker process keeps in memory; 0 replays each time."},
+
+  {.section = "relay", .key = "enabled", .member = &Config::relay, .fallback = true,
+   .sentence = "Whether the supervisor starts the relay."},
+  {.section = "relay", .key = "url", .member = &Config::sink_url, .fallback = S(""),
+   .allowed = "empty, or an http:// or https:// URL of at most 2048 bytes", .fits = is_sink,
+   .sentence = "Where outbox events are posted as CloudEvents; empty keeps them in the outbox.", .secret = true},
+  {.section = "relay", .key = "timeout", .member = &Config::delivery_timeout, .fallback = S("10s"),
+   .lowest = 10, .highest = kHour, .sentence = "How long one delivery may take."},
+  {.section = "relay", .key = "retry_delay", .member = &Config::delivery_retry, .fallback = S("1s"),
+   .lowest = 1, .highest = kDay,
+   .sentence = "The wait after the first failed delivery; it doubles with each one that follows."},
+  {.section = "relay", .key = "retry_delay_max", .member = &Config::delivery_retry_max, .fallback = S("5m"),
+   .lowest = 1, .highest = 7 * kDay, .sentence = "The longest wait between two deliveries of an event."},
+  {.section = "relay", .key = "max_attempts", .member = &Config::delivery_attempts, .fallback = std::int64_t{0},
+   .lowest = 0, .highest = 1000000,
+   .sentence = "After how many failed deliveries an event counts as failed; 0 tries for ever."},
+  {.section = "relay", .key = "parallel", .member = &Config::delivery_parallel, .fallback = std::int64_t{16},
+   .lowest = 1, .highest = 256, .sentence = "How many deliveries are under way at once."},
+
+  {.section = "supervisor", .key = "restart_delay", .member = &Config::restart_delay, .fallback = S("200ms"),
+   .lowest = 1, .highest = kHour,
+   .sentence = "The first wait before a crashed process is started again; it doubles, with jitter. The first crash "
+               "of one that worked costs no wait."},
+  {.section = "supervisor", .key = "restart_delay_max", .member = &Config::restart_delay_max, .fallback = S("30s"),
+   .lowest = 1, .highest = kHour,
+   .sentence = "The longest wait; also the wait of a process that died 5 times within a minute."},
+  {.section = "supervisor", .key = "ready_timeout", .member = &Config::ready_timeout, .fallback = S("30s"),
+   .lowest = 100, .highest = kHour,
+   .sentence = "How long a process may take until it answers for the first time; then it is killed."},
+  {.section = "supervisor", .key = "hang_timeout", .member = &Config::hang_timeout, .fallback = S("15s"),
+   .lowest = 2 * kSecond, .highest = kHour,
+   .sentence = "How long a process may be silent (it beats once a second); then it is killed."},
+  {.section = "supervisor", .key = "stop_timeout", .member = &Config::stop_timeout, .fallback = S("20s"),
+   .lowest = 100, .highest = kHour,
+   .sentence = "How long a process may finish what it has in hand when it is stopped; then SIGTERM, 5 s later "
+               "SIGKILL."},
+  {.section = "supervisor", .key = "bin_dir", .member = &Config::bin_dir, .fallback = S(""),
+   .allowed = "empty or an absolute path", .fits = is_bin_dir,
+   .sentence = "Where the romancy-* programs are; empty: beside the supervisor."},
+
+  {.section = kResumerSection, .key = "name", .member = &ResumerEntry::name, .fallback = S("worker"),
+   .allowed = "1 to 32 bytes of a-z, 0-9, _ and -, beginning with a letter, none of listener, timer, relay, all",
+   .fits = is_resumer_name, .sentence = "Its processes are called name.1, name.2 and so on."},
+  {.section = kResumerSection, .key = "command", .member = &ResumerEntry::command, .fallback = std::vector<S>{},
+   .allowed = "an array of texts: the absolute path of the program, then its arguments",
+   .sentence = "The program, linked with the SDK; it gets the configuration in ROMANCY_CONFIG."},
+  {.section = kResumerSection, .key = "processes", .member = &ResumerEntry::processes, .fallback = std::int64_t{1},
+   .lowest = 1, .highest = 32, .sentence = "How many of them to run."},
+};
+// clang-format on
+
+const Section kSections[] = {
+    {"database", "The database, which is the only place where anything is kept."},
+    {"runtime", "Files that live as long as the supervisor."},
+    {"log", "Logging: one event, one line, key=value, to standard error."},
+    {"listener", "The one connection a host listens on, and the hub that fans its hints out."},
+    {"poll", "Polling: what finds work when nobody notifies."},
+    {"batch", "Sizes of batches."},
+    {"session", "Sessions: how a dead worker is told from a slow one."},
+    {"worker", "The user's programs (resumers)."},
+    {"relay", "Delivery of outbox events over HTTP."},
+    {"supervisor", "How processes are started again, and stopped."},
+    {kResumerSection, "A program of yours with its workflows; may come several times."},
+};
+
+}  // namespace
+
+std::span<const Setting> settings() { return kSettings; }
+std::span<const Section> sections() { return kSections; }
+
+std::string type_name(const Setting& setting) {
+  return std::visit(
+      [](auto member) -> std::string {
+        using M = decltype(member);
+        if constexpr (std::is_same_v<M, bool Config::*>) return "boolean";
+        else if constexpr (std::is_same_v<M, int Config::*> || std::is_same_v<M, int ResumerEntry::*>) return "number";
+        else if constexpr (std::is_same_v<M, std::chrono::milliseconds Config::*>) return "duration";
+        else if constexpr (std::is_same_v<M, std::vector<std::string> ResumerEntry::*>) return "array of texts";
+        else if constexpr (std::is_same_v<M, Listening Config::*>) return "text or boolean";
+        else return "text";
+      },
+      setting.member);
+}
+
+std::string allowed_range(const Setting& setting) {
+  return std::visit(
+      [&](auto member) -> std::string {
+        using M = decltype(member);
+        if constexpr (std::is_same_v<M, bool Config::*>) {
+          return "true or false";
+        } else if constexpr (std::is_same_v<M, int Config::*> || std::is_same_v<M, int ResumerEntry::*>) {
+          return std::to_string(setting.lowest) + " to " + std::to_string(setting.highest);
+        } else if constexpr (std::is_same_v<M, std::chrono::milliseconds Config::*>) {
+          return format_duration(std::chrono::milliseconds(setting.lowest)) + " to " +
+                 format_duration(std::chrono::milliseconds(setting.highest));
+        } else if constexpr (std::is_same_v<M, Listening Config::*>) {
+          return "\"auto\", true or false";
+        } else if constexpr (std::is_same_v<M, log::Level Config::*>) {
+          return "\"debug\", \"info\", \"warn\" or \"error\"";
+        } else {
+          return setting.allowed;
+        }
+      },
+      setting.member);
+}
+
+std::string show_value(const Value& value) {
+  const auto quoted = [](const std::string& text) {
+    std::string out = "\"";
+    for (char c : text) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    return out + "\"";
+  };
+  if (const auto* flag = std::get_if<bool>(&value)) return *flag ? "true" : "false";
+  if (const auto* number = std::get_if<std::int64_t>(&value)) return std::to_string(*number);
+  if (const auto* text = std::get_if<std::string>(&value)) return quoted(*text);
+  if (const auto* texts = std::get_if<std::vector<std::string>>(&value)) {
+    std::string out = "[";
+    for (const auto& one : *texts) out += (out.size() > 1 ? ", " : "") + quoted(one);
+    return out + "]";
+  }
+  return "";
+}
+
+}  // namespace romancy::proc
