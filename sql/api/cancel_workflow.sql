@@ -1,0 +1,45 @@
+-- cancel_workflow: asks an instance to stop and compensate, in the caller's own transaction.
+--
+-- True: it was asked (once, however often this is called before it reads it). False: it has finished already.
+-- An instance that waits for its start_at begins at once, to be told first thing. An unknown id is refused (22023).
+-- Callers: applications, romancy. Commit: the caller's. Index: pk of instances, inbox_pkey, pk of deadlines.
+-- Locks: none but the start_at row it takes: the cancellation is an inbox row like any other.
+CREATE OR REPLACE FUNCTION cancel_workflow(instance_id text, reason text DEFAULT NULL)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS
+$$
+#variable_conflict use_column
+DECLARE
+  v_id ALIAS FOR $1;
+  v_instance record;
+BEGIN
+  PERFORM check_name('instance_id', v_id);
+  IF octet_length($2) > 4096 THEN
+    RAISE EXCEPTION 'reason: is % bytes long, at most 4096 are allowed', octet_length($2) USING ERRCODE = '22023';
+  END IF;
+  SELECT i.status, i.route_id, r.workflow_name
+    INTO v_instance
+    FROM instances i
+    JOIN routes r ON r.route_id = i.route_id
+   WHERE i.instance_id = v_id;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'instance_id: there is no instance %', quote_literal(v_id) USING ERRCODE = '22023';
+  ELSIF v_instance.status IN (2, 3, 4) THEN
+    RETURN false;
+  END IF;
+
+  -- The one row that may be left out, together with its poke: the same cancellation is there, unread, with its own.
+  IF EXISTS (SELECT FROM inbox b WHERE b.instance_id = v_id AND NOT b.seen AND b.kind = 6) THEN
+    RETURN true;
+  END IF;
+
+  WITH early AS (
+    DELETE FROM deadlines WHERE instance_id = v_id AND op = 0 AND kind = 4 RETURNING data)
+  INSERT INTO inbox (instance_id, kind, data)
+  SELECT v_id, 1, e.data FROM early e;
+  INSERT INTO inbox (instance_id, kind, data) VALUES (v_id, 6, jsonb_build_object('reason', $2));
+  INSERT INTO pokes (route_id, instance_id) VALUES (v_instance.route_id, v_id);
+  PERFORM hint_resumable(v_id, v_instance.workflow_name);
+  RETURN true;
+END
+$$;

@@ -1,0 +1,66 @@
+-- start_workflow: a new instance, in the caller's own transaction. The same id twice is the same instance: the second
+-- call changes nothing and answers the same, also when both run at once (the later one waits for the earlier).
+--
+-- input: any JSON. instance_id NULL: a random UUID. priority: reserved, must be 0. start_at: not before that moment.
+-- Refuses by name (22023): bad names, an id that another workflow has; 0A000: a snapshot older than the statement.
+-- Callers: applications, romancy. Commit: the caller's. Index: routes_name_key, pk of instances.
+-- Locks: none but its new rows; the first start of a name nobody serves yet makes its route.
+CREATE OR REPLACE FUNCTION start_workflow(
+  workflow_name text, input jsonb DEFAULT '{}', instance_id text DEFAULT NULL, queue text DEFAULT 'default',
+  priority int DEFAULT 0, start_at timestamptz DEFAULT NULL)
+RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS
+$$
+#variable_conflict use_column
+DECLARE
+  v_name ALIAS FOR $1;
+  v_input ALIAS FOR $2;
+  v_id text := coalesce($3, gen_random_uuid()::text);
+  v_queue ALIAS FOR $4;
+  v_start_at ALIAS FOR $6;
+  v_route int;
+  v_other text;
+BEGIN
+  PERFORM need_read_committed('start_workflow');
+  PERFORM check_name('workflow_name', v_name);
+  PERFORM check_payload('input', v_input);
+  PERFORM check_name('instance_id', v_id);
+  PERFORM check_name('queue', v_queue);
+  IF $5 IS DISTINCT FROM 0 THEN
+    RAISE EXCEPTION 'priority: only 0 is supported' USING ERRCODE = '0A000';
+  ELSIF NOT isfinite(v_start_at) THEN
+    RAISE EXCEPTION 'start_at: must be a moment in time' USING ERRCODE = '22023';
+  END IF;
+
+  SELECT r.route_id INTO v_route FROM routes r WHERE r.queue = v_queue AND r.workflow_name = v_name;
+  IF NOT FOUND THEN
+    INSERT INTO routes (queue, workflow_name) VALUES (v_queue, v_name) ON CONFLICT DO NOTHING;
+    SELECT r.route_id INTO v_route FROM routes r WHERE r.queue = v_queue AND r.workflow_name = v_name;
+  END IF;
+
+  INSERT INTO instances (instance_id, route_id) VALUES (v_id, v_route) ON CONFLICT DO NOTHING;
+  IF NOT FOUND THEN
+    SELECT r.workflow_name
+      INTO v_other
+      FROM instances i
+      JOIN routes r ON r.route_id = i.route_id
+     WHERE i.instance_id = v_id
+       AND r.workflow_name <> v_name;
+    IF FOUND THEN
+      RAISE EXCEPTION 'instance_id: % is an instance of workflow %', quote_literal(v_id), quote_literal(v_other)
+        USING ERRCODE = '22023';
+    END IF;
+    RETURN v_id;
+  END IF;
+
+  IF v_start_at > clock_timestamp() THEN
+    INSERT INTO deadlines (instance_id, op, kind, expires_at, data) VALUES (v_id, 0, 4, v_start_at, v_input);
+    PERFORM hint_timer(v_id, 4::smallint, 0, v_start_at);
+  ELSE
+    INSERT INTO inbox (instance_id, kind, data) VALUES (v_id, 1, v_input);
+    INSERT INTO pokes (route_id, instance_id) VALUES (v_route, v_id);
+    PERFORM hint_resumable(v_id, v_name);
+  END IF;
+  RETURN v_id;
+END
+$$;

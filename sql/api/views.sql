@@ -1,0 +1,82 @@
+-- views: what applications and people may read. Dropped and made again with every change, so nothing may depend on them
+-- but queries. The names of kinds and statuses are those of resumer/events.hpp; tests/pg checks that they agree.
+--
+-- Columns that cost a look elsewhere (input, output, error) are scalar subqueries: not selected, not computed.
+
+DROP VIEW IF EXISTS workflow_instances, workflow_history, timers, outbox_events, workers;
+
+-- Index for one instance: pk of instances, pk of history. For a list: none.
+CREATE VIEW workflow_instances AS
+SELECT i.instance_id,
+       r.workflow_name,
+       r.queue,
+       (ARRAY['running', 'completed', 'failed', 'cancelled', 'stuck', 'compensating'])[i.status] AS status,
+       coalesce((SELECT h.data FROM history h WHERE h.instance_id = i.instance_id AND h.seq = 1 AND h.kind = 1),
+                (SELECT b.data FROM inbox b WHERE b.instance_id = i.instance_id AND NOT b.seen AND b.kind = 1 LIMIT 1),
+                (SELECT d.data FROM deadlines d WHERE d.instance_id = i.instance_id AND d.op = 0 AND d.kind = 4))
+         AS input,
+       CASE WHEN i.status = 2
+            THEN (SELECT h.data FROM history h WHERE h.instance_id = i.instance_id ORDER BY h.seq DESC LIMIT 1)
+       END AS output,
+       CASE WHEN i.status IN (3, 4)
+            THEN (SELECT h.data FROM history h WHERE h.instance_id = i.instance_id ORDER BY h.seq DESC LIMIT 1)
+       END AS error,
+       i.note,
+       (SELECT s.worker FROM sessions s WHERE s.session_id = i.session_id) AS worker,
+       i.created_at,
+       i.finished_at
+  FROM instances i
+  JOIN routes r ON r.route_id = i.route_id;
+
+-- Index for one instance: pk of history.
+CREATE VIEW workflow_history AS
+SELECT h.instance_id,
+       h.seq,
+       h.op,
+       (ARRAY['started', 'activity_completed', 'activity_failed', 'activity_retry', 'timer_started', 'timer_fired',
+              'wait_started', 'message_received', 'wait_timed_out', 'subscribed', 'unsubscribed', 'published',
+              'event_sent', 'side_effect', 'cancel_requested', 'completed', 'failed', 'cancelled'])[h.kind] AS kind,
+       h.name,
+       h.data,
+       h.created_at
+  FROM history h;
+
+-- Index for one instance: pk of deadlines.
+CREATE VIEW timers AS
+SELECT d.instance_id,
+       (ARRAY['sleep', 'timeout', 'retry', 'start_at'])[d.kind] || ':' || d.op AS timer_id,
+       (ARRAY['sleep', 'timeout', 'retry', 'start_at'])[d.kind] AS kind,
+       d.expires_at
+  FROM deadlines d;
+
+-- Index for one event: pk of outbox.
+CREATE VIEW outbox_events AS
+SELECT o.event_id,
+       o.event_type,
+       o.event_source,
+       o.data,
+       o.content_type,
+       (ARRAY['pending', 'delivered', 'failed'])[o.status] AS status,
+       o.created_at,
+       o.attempt,
+       o.next_attempt_at,
+       o.delivered_at,
+       o.last_error
+  FROM outbox o;
+
+-- workflows: '<queue>/<workflow_name>'. leases: found through the claim journal, so instances are not read whole.
+CREATE VIEW workers AS
+SELECT s.session_id,
+       s.worker,
+       s.kind,
+       ARRAY(SELECT r.queue || '/' || r.workflow_name
+               FROM routes r
+              WHERE r.route_id = ANY (s.routes)
+              ORDER BY r.queue, r.workflow_name) AS workflows,
+       s.started_at,
+       s.expires_at,
+       (SELECT count(*)
+          FROM instances i
+         WHERE i.instance_id = ANY (ARRAY(SELECT unnest(c.ids) FROM claims c WHERE c.session_id = s.session_id))
+           AND i.session_id = s.session_id) AS leases
+  FROM sessions s;

@@ -1,0 +1,49 @@
+-- grants: who may do what. Last, because it names everything above.
+--
+-- <schema>_client: an application: the client API and the views. <schema>_worker: resumer, timer, relay: the rest, and
+-- what a client may. Both are groups without login; the owner of the schema migrates. Where we may not create roles we
+-- say what to run, and go on: the owner can do everything anyway.
+DO
+$$
+DECLARE
+  v_schema CONSTANT text := current_schema();
+  v_client CONSTANT text := v_schema || '_client';
+  v_worker CONSTANT text := v_schema || '_worker';
+  v_role text;
+BEGIN
+  FOREACH v_role IN ARRAY ARRAY[v_client, v_worker] LOOP
+    CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = v_role);
+    BEGIN
+      EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
+    EXCEPTION
+      WHEN insufficient_privilege THEN
+        RAISE NOTICE 'role % is missing and may not be created here', v_role
+          USING HINT = format('Run as a superuser: CREATE ROLE %I NOLOGIN; then migrate again.', v_role);
+      WHEN duplicate_object OR unique_violation THEN
+        NULL;  -- another database's migration was faster
+    END;
+  END LOOP;
+
+  EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA %I FROM PUBLIC', v_schema);
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_client) THEN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', v_schema, v_client);
+    EXECUTE format(
+      'GRANT EXECUTE ON FUNCTION start_workflow, publish, cancel_workflow, add_outbox_event, workflow_result TO %I',
+      v_client);
+    EXECUTE format(
+      'GRANT SELECT ON workflow_instances, workflow_history, timers, outbox_events, workers, schema_version TO %I',
+      v_client);
+  END IF;
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_worker) THEN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', v_schema, v_worker);
+    EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %I TO %I', v_schema, v_worker);
+    EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO %I', v_schema, v_worker);
+    EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO %I', v_schema, v_worker);
+    EXECUTE format('GRANT INSERT ON routes, history TO %I', v_worker);
+    EXECUTE format(
+      'GRANT INSERT, UPDATE, DELETE ON sessions, stuck, claims, inbox, pokes, deadlines, subscriptions, outbox TO %I',
+      v_worker);
+    EXECUTE format('GRANT UPDATE ON instances TO %I', v_worker);
+  END IF;
+END
+$$;

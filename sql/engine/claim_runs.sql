@@ -1,0 +1,201 @@
+-- claim_runs: take pokes, lock their instances, look, lease. One round trip; each inner statement has its own snapshot,
+-- and that is the point: LOCK, THEN LOOK. A look in the statement that locks reads the past (holes H1, H4).
+--
+-- A poke means "look", no more; the inbox is the truth. Taken pokes of leased instances may go, because their holder
+-- looks under the same row lock before it lets go. What could not be locked is appended again and reported as skipped:
+-- the caller must come back (H5), after 1, 2, 4 .. milliseconds. Re-appended pokes do not notify.
+--
+-- Answer: one row an instance leased, then one with instance_id NULL whose inbox is
+--   {"over": the session has ended, "taken": pokes, "skipped": instances, "marks": one a route,
+--    "more": worth asking again}
+-- fresh: this session also held it last, so its memory has the history: history is NULL. left_behind: rows marked seen.
+-- A mark is where the scan of its route may begin: no poke below it can appear any more. It comes from a plain read,
+-- never from what SKIP LOCKED returned (H14).
+--
+-- Lookups are scalar subqueries, not joins and not EXISTS: their plans, kept since the tables were empty, must stay
+-- lookups (see commit_runs).
+-- Callers: resumer. Commit: asynchronous (lost: the lease is over and the poke is back; the fence is the pair).
+-- Index: pokes_queue, pk of instances, inbox_pkey, pk of history.
+-- Locks: session FOR KEY SHARE (so that end_session sees this claim, H9), pokes and instances with SKIP LOCKED: after
+-- the session's row a claim waits for nobody. An idle claim locks and writes nothing.
+CREATE OR REPLACE FUNCTION claim_runs(session_id bigint, route_ids int[], marks text[], want int, inbox_limit int)
+RETURNS TABLE (
+  instance_id text, workflow_name text, lease_token bigint, generation int, status smallint, fresh boolean,
+  crashes int, left_behind boolean, inbox jsonb, history jsonb, clock_us bigint, created_us bigint)
+LANGUAGE plpgsql VOLATILE AS
+$$
+#variable_conflict use_column
+DECLARE
+  v_session ALIAS FOR $1;
+  v_routes ALIAS FOR $2;
+  v_want ALIAS FOR $4;
+  v_inbox_limit ALIAS FOR $5;
+  c_most_pokes CONSTANT int := 4000;  -- a call; drains a hot instance without making the answer late
+  c_most_at_once CONSTANT int := 1000;
+  v_marks xid8[];
+  v_open boolean[];         -- routes that may have more
+  v_first int;              -- where a pass begins: no route starves behind another
+  v_n int;
+  v_left int;               -- routes still to ask in this pass
+  v_limit int;
+  v_size int;               -- pokes to take in this pass
+  v_more text[];
+  v_ids text[];             -- instances of the pokes of this pass
+  v_locked text[];
+  v_look text[];
+  v_finished text[];
+  v_skipped text[] := '{}';
+  v_surplus text[] := '{}';
+  v_runs int := 0;
+  v_got int;
+  v_taken int := 0;
+  v_over boolean := false;
+BEGIN
+  PERFORM need_read_committed('claim_runs');
+  PERFORM set_config('synchronous_commit', 'off', true);
+
+  SELECT array_agg(least(pg_snapshot_xmin(pg_current_snapshot()), first.xid) ORDER BY a.n),
+         array_agg(first.xid IS NOT NULL ORDER BY a.n)
+    INTO v_marks, v_open
+    FROM unnest(v_routes, $3::xid8[]) WITH ORDINALITY a (route_id, mark, n)
+    LEFT JOIN LATERAL (SELECT p.xid
+                         FROM pokes p
+                        WHERE p.route_id = a.route_id
+                          AND p.xid >= a.mark
+                        ORDER BY p.xid, p.id
+                        LIMIT 1) first ON true;
+
+  IF true = ANY (v_open) AND v_want > 0 THEN
+    PERFORM FROM sessions s WHERE s.session_id = v_session FOR KEY SHARE;
+    v_over := NOT FOUND;
+  ELSE
+    v_over := NOT EXISTS (SELECT FROM sessions s WHERE s.session_id = v_session);
+  END IF;
+
+  v_size := least(v_want, c_most_at_once);
+  WHILE NOT v_over AND v_runs < v_want AND v_taken < c_most_pokes AND true = ANY (v_open) LOOP
+    -- Take.
+    v_ids := '{}';
+    v_got := 0;
+    v_first := floor(random() * cardinality(v_routes))::int;
+    v_left := cardinality(array_positions(v_open, true));
+    FOR v_step IN 1 .. cardinality(v_routes) LOOP
+      v_n := 1 + (v_first + v_step) % cardinality(v_routes);
+      CONTINUE WHEN NOT v_open[v_n];
+      v_limit := (v_size - v_got + v_left - 1) / v_left;
+      v_left := v_left - 1;
+      CONTINUE WHEN v_limit <= 0;
+      WITH taken AS (
+        DELETE FROM pokes
+         WHERE ctid = ANY (ARRAY(SELECT p.ctid
+                                   FROM pokes p
+                                  WHERE p.route_id = v_routes[v_n]
+                                    AND p.xid >= v_marks[v_n]
+                                  ORDER BY p.xid, p.id
+                                  LIMIT v_limit
+                                    FOR UPDATE SKIP LOCKED))
+        RETURNING instance_id)
+      SELECT array_agg(t.instance_id) INTO v_more FROM taken t;
+      v_open[v_n] := coalesce(cardinality(v_more), 0) = v_limit;
+      v_got := v_got + coalesce(cardinality(v_more), 0);
+      v_ids := v_ids || v_more;
+    END LOOP;
+    EXIT WHEN v_got = 0;
+    v_taken := v_taken + v_got;
+    v_ids := ARRAY(SELECT DISTINCT x FROM unnest(v_ids) x);
+
+    -- Lock. No filter on owner or status: only under the lock are they known.
+    SELECT array_agg(i.instance_id),
+           array_agg(i.instance_id) FILTER (WHERE i.session_id IS NULL AND i.status IN (1, 6)),
+           array_agg(i.instance_id) FILTER (WHERE i.status IN (2, 3, 4))
+      INTO v_locked, v_look, v_finished
+      FROM (SELECT l.instance_id, l.session_id, l.status
+              FROM instances l
+             WHERE l.instance_id = ANY (v_ids)
+             ORDER BY l.instance_id
+               FOR NO KEY UPDATE SKIP LOCKED) i;
+
+    IF cardinality(v_ids) > coalesce(cardinality(v_locked), 0) THEN
+      v_ids := ARRAY(SELECT unnest(v_ids) EXCEPT SELECT unnest(v_locked));
+      v_more := ARRAY(SELECT i.instance_id FROM instances i WHERE i.instance_id = ANY (v_ids));
+      v_skipped := v_skipped || v_more;
+      -- Without an instance (retention was here) nobody will ever read these.
+      DELETE FROM inbox
+       WHERE instance_id = ANY (ARRAY(SELECT unnest(v_ids) EXCEPT SELECT unnest(v_more)));
+    END IF;
+    IF v_finished IS NOT NULL THEN
+      DELETE FROM inbox WHERE instance_id = ANY (v_finished);
+    END IF;
+    -- Leased or stuck: nothing. The holder, or who un-parks it, will look.
+
+    -- More free ones than wanted: only after a fruitless pass, which makes the next one larger.
+    IF cardinality(v_look) > v_want - v_runs THEN
+      v_surplus := v_surplus || v_look[v_want - v_runs + 1 :];
+      v_look := v_look[: v_want - v_runs];
+    END IF;
+
+    -- Look, in a snapshot younger than the locks; lease what has something to read; note it in the journal.
+    IF v_look IS NOT NULL THEN
+      RETURN QUERY
+      WITH leased AS (
+        UPDATE instances i
+           SET session_id = v_session, lease_token = i.lease_token + 1
+         WHERE i.instance_id = ANY (v_look)
+           AND (SELECT true FROM inbox b WHERE b.instance_id = i.instance_id AND NOT b.seen LIMIT 1)
+        RETURNING i.instance_id, i.route_id, i.lease_token, i.generation, i.status, i.created_at,
+                  i.last_session IS NOT DISTINCT FROM v_session AS fresh),
+      journal AS (
+        INSERT INTO claims (session_id, ids)
+        SELECT v_session, array_agg(l.instance_id) FROM leased l HAVING count(*) > 0)
+      SELECT l.instance_id,
+             (SELECT r.workflow_name FROM routes r WHERE r.route_id = l.route_id),
+             l.lease_token,
+             l.generation,
+             l.status,
+             l.fresh,
+             (SELECT count(*)::int
+                FROM inbox b
+               WHERE b.instance_id = l.instance_id AND NOT b.seen AND b.kind = 7 AND b.data -> 'crash' = 'true'),
+             coalesce((SELECT true FROM inbox b WHERE b.instance_id = l.instance_id AND b.seen LIMIT 1), false),
+             -- unseen_inbox() and read_history(), spelled out: a call a run costs more than the rows it reads.
+             (SELECT jsonb_agg(jsonb_build_array(b.id, b.kind, b.op, b.name, b.data, b.metadata, b.message_id)
+                               ORDER BY b.id)
+                FROM (SELECT u.*
+                        FROM inbox u
+                       WHERE u.instance_id = l.instance_id
+                         AND NOT u.seen
+                       ORDER BY u.id
+                       LIMIT v_inbox_limit) b),
+             CASE WHEN NOT l.fresh THEN
+               coalesce((SELECT jsonb_agg(jsonb_build_array(h.seq, h.op, h.kind, h.name, h.data) ORDER BY h.seq)
+                           FROM history h
+                          WHERE h.instance_id = l.instance_id), '[]')
+             END,
+             unix_micros(clock_timestamp()),
+             unix_micros(l.created_at)
+        FROM leased l;
+      GET DIAGNOSTICS v_got = ROW_COUNT;
+    ELSE
+      v_got := 0;
+    END IF;
+    v_runs := v_runs + v_got;
+    v_size := least(CASE WHEN v_got = 0 THEN v_size * 4 ELSE v_want - v_runs END, c_most_at_once);
+  END LOOP;
+
+  -- Who skips comes back. At the end, so that this call does not take them again.
+  INSERT INTO pokes (route_id, instance_id)
+  SELECT i.route_id, i.instance_id
+    FROM instances i
+   WHERE i.instance_id = ANY (v_skipped || v_surplus);
+
+  RETURN QUERY
+  SELECT NULL::text, NULL::text, NULL::bigint, NULL::int, NULL::smallint, NULL::boolean, NULL::int, NULL::boolean,
+         jsonb_build_object(
+           'over', v_over,
+           'taken', v_taken,
+           'skipped', cardinality(v_skipped),
+           'marks', to_jsonb(coalesce(v_marks::text[], '{}')),
+           'more', NOT v_over AND (coalesce(true = ANY (v_open), false) OR v_surplus <> '{}')),
+         NULL::jsonb, unix_micros(clock_timestamp()), NULL::bigint;
+END
+$$;

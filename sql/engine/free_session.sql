@@ -1,0 +1,56 @@
+-- free_session: gives back all that a session holds and forgets it. Returns the number of instances freed.
+--
+-- The caller has locked the session's row FOR UPDATE in an earlier statement, so that claims under way (they hold it
+-- FOR KEY SHARE) are over and their journal rows visible here (hole H9).
+-- Callers: end_session, reap_session, reap_sessions, start_session.
+-- Index: claims_session, pk of instances, outbox_held.
+-- Locks: instances, in id order, waiting: a commit under way was either before us, and we see what it released, or
+-- comes after us, and finds its fence gone. Then outbox rows in id order.
+CREATE OR REPLACE FUNCTION free_session(session_id bigint, crash boolean)
+RETURNS int
+LANGUAGE plpgsql VOLATILE AS
+$$
+#variable_conflict use_column
+DECLARE
+  v_session ALIAS FOR $1;
+  v_crash ALIAS FOR $2;
+  v_ids text[];
+BEGIN
+  SELECT array_agg(held.instance_id)
+    INTO v_ids
+    FROM (SELECT i.instance_id
+            FROM instances i
+           WHERE i.instance_id = ANY (ARRAY(SELECT unnest(c.ids) FROM claims c WHERE c.session_id = v_session))
+             AND i.session_id = v_session
+           ORDER BY i.instance_id
+             FOR NO KEY UPDATE) held;
+
+  IF v_ids IS NOT NULL THEN
+    UPDATE instances SET session_id = NULL, last_session = v_session WHERE instance_id = ANY (v_ids);
+    -- A bare poke is not enough: a run that had consumed everything would be looked at and left (hole 12).
+    INSERT INTO inbox (instance_id, kind, data)
+    SELECT x, 7, jsonb_build_object('crash', v_crash)
+      FROM unnest(v_ids) x;
+    INSERT INTO pokes (route_id, instance_id)
+    SELECT i.route_id, i.instance_id
+      FROM instances i
+     WHERE i.instance_id = ANY (v_ids);
+    PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id))
+       FROM instances i
+      WHERE i.instance_id = ANY (v_ids);
+  END IF;
+
+  -- What a relay had in hand becomes due at once, before what came after it.
+  UPDATE outbox
+     SET session_id = NULL, next_attempt_at = created_at
+   WHERE event_id = ANY (ARRAY(SELECT o.event_id
+                                 FROM outbox o
+                                WHERE o.session_id = v_session
+                                ORDER BY o.event_id
+                                  FOR NO KEY UPDATE));
+
+  DELETE FROM claims WHERE session_id = v_session;
+  DELETE FROM sessions WHERE session_id = v_session;
+  RETURN coalesce(cardinality(v_ids), 0);
+END
+$$;

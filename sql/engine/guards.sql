@@ -1,0 +1,49 @@
+-- guards: what every function refuses before it touches anything.
+
+-- Callers: the client API. Raises 22023 "<argument>: ..." for NULL, empty, longer than 255 bytes, control characters:
+-- such names break logs, notification payloads (8000 bytes) and index rows.
+CREATE OR REPLACE FUNCTION check_name(argument text, value text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS
+$$
+BEGIN
+  IF value IS NULL THEN
+    RAISE EXCEPTION '%: must not be NULL', argument USING ERRCODE = '22023';
+  ELSIF value = '' THEN
+    RAISE EXCEPTION '%: must not be empty', argument USING ERRCODE = '22023';
+  ELSIF octet_length(value) > 255 THEN
+    RAISE EXCEPTION '%: is % bytes long, at most 255 are allowed', argument, octet_length(value)
+      USING ERRCODE = '22023';
+  ELSIF value ~ '[\x01-\x1f\x7f]' THEN
+    RAISE EXCEPTION '%: must not contain control characters', argument USING ERRCODE = '22023';
+  END IF;
+END
+$$;
+
+-- Callers: the client API. Raises 22023 for SQL NULL (JSON null is fine) and for what no worker would read.
+CREATE OR REPLACE FUNCTION check_payload(argument text, value jsonb)
+RETURNS void
+LANGUAGE plpgsql STABLE AS
+$$
+BEGIN
+  IF value IS NULL THEN
+    RAISE EXCEPTION '%: must not be NULL (the JSON null is ''null'')', argument USING ERRCODE = '22023';
+  ELSIF pg_column_size(value) > 16 * 1024 * 1024 THEN
+    RAISE EXCEPTION '%: is % bytes long, at most 16 MiB are allowed', argument, pg_column_size(value)
+      USING ERRCODE = '22023';
+  END IF;
+END
+$$;
+
+-- Callers: whatever relies on "a later statement sees more": under an older snapshot it would lose work silently.
+CREATE OR REPLACE FUNCTION need_read_committed(who text)
+RETURNS void
+LANGUAGE plpgsql STABLE AS
+$$
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION '%: needs a READ COMMITTED transaction, this one is %',
+      who, upper(current_setting('transaction_isolation')) USING ERRCODE = '0A000';
+  END IF;
+END
+$$;

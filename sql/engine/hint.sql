@@ -1,0 +1,46 @@
+-- hint: the one door for notifications. A hint carries nothing that is not in a table, and leaves with the commit.
+-- These are single expressions in SQL, so that the planner folds them into the statements that call them; that needs a
+-- volatility no stricter than that of what they call (plans_test.cpp looks for calls that were not folded).
+--
+-- Callers: every function that makes work. Channel: <schema>_<kind>. Index, locks: none of ours; PostgreSQL holds the
+-- notification queue's lock during the commit.
+CREATE OR REPLACE FUNCTION hint(kind text, payload jsonb)
+RETURNS void
+LANGUAGE sql VOLATILE AS
+$$
+  SELECT pg_notify(current_schema() || '_' || kind, payload::text)
+$$;
+
+CREATE OR REPLACE FUNCTION hint_resumable(instance_id text, workflow_name text)
+RETURNS void
+LANGUAGE sql VOLATILE AS
+$$
+  SELECT hint('workflow_resumable', jsonb_build_object('instance_id', instance_id, 'workflow_name', workflow_name))
+$$;
+
+-- '<kind>:<op>', as hints and the timers view name a deadline.
+CREATE OR REPLACE FUNCTION timer_id(kind smallint, op int)
+RETURNS text
+LANGUAGE sql STABLE AS
+$$
+  SELECT (ARRAY['sleep', 'timeout', 'retry', 'start_at'])[kind] || ':' || op
+$$;
+
+-- Its name on the channel is historical: the hint says that a timer was registered.
+CREATE OR REPLACE FUNCTION hint_timer(instance_id text, kind smallint, op int, expires_at timestamptz)
+RETURNS void
+LANGUAGE sql VOLATILE AS
+$$
+  SELECT hint('timer_expired', jsonb_build_object(
+           'instance_id', instance_id,
+           'timer_id', timer_id(kind, op),
+           'expires_at', to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
+$$;
+
+-- Microseconds since 1970, the engine's unit for moments.
+CREATE OR REPLACE FUNCTION unix_micros(moment timestamptz)
+RETURNS bigint
+LANGUAGE sql STABLE AS
+$$
+  SELECT (extract(epoch FROM moment) * 1000000)::bigint
+$$;

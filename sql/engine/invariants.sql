@@ -1,0 +1,39 @@
+-- check_invariants: what must be true in every snapshot (storage-model.md, 2). One statement, so one snapshot; STABLE,
+-- so that it is the caller's. Empty: all is well. Tests sample it all the time; an operator may at any time.
+-- It wants its sequential scans, also on a worker's connection, where their forbidding price would start the JIT.
+-- Callers: tests, people. Index: none, it reads the hot tables whole. Locks: none.
+CREATE OR REPLACE FUNCTION check_invariants()
+RETURNS TABLE (invariant text, instance_id text, detail text)
+LANGUAGE sql STABLE SET enable_seqscan = on SET jit = off AS
+$$
+  SELECT 'I1: an unread inbox row of an active instance implies a lease or a poke',
+         i.instance_id,
+         (SELECT count(*) || ' unread rows, status ' || i.status FROM inbox b
+           WHERE b.instance_id = i.instance_id AND NOT b.seen)
+    FROM instances i
+   WHERE i.status IN (1, 6)
+     AND i.session_id IS NULL
+     AND EXISTS (SELECT FROM inbox b WHERE b.instance_id = i.instance_id AND NOT b.seen)
+     AND i.instance_id NOT IN (SELECT p.instance_id FROM pokes p)
+  UNION ALL
+  SELECT 'I2: a lease implies a session', i.instance_id, 'session ' || i.session_id
+    FROM instances i
+   WHERE i.session_id IS NOT NULL
+     AND NOT EXISTS (SELECT FROM sessions s WHERE s.session_id = i.session_id)
+  UNION ALL
+  SELECT 'I3: a lease implies a row in the claim journal', i.instance_id, 'session ' || i.session_id
+    FROM instances i
+   WHERE i.session_id IS NOT NULL
+     AND NOT EXISTS (SELECT FROM claims c WHERE c.session_id = i.session_id AND i.instance_id = ANY (c.ids))
+  UNION ALL
+  SELECT 'I4: what is finished or stuck has no lease', i.instance_id, 'session ' || i.session_id
+    FROM instances i
+   WHERE i.session_id IS NOT NULL
+     AND i.status NOT IN (1, 6)
+  UNION ALL
+  SELECT 'I5: what is stuck is listed as stuck, and nothing else is', coalesce(i.instance_id, p.instance_id),
+         coalesce('status ' || i.status, 'not stuck')
+    FROM (SELECT * FROM instances WHERE status = 5) i
+    FULL JOIN stuck p ON p.instance_id = i.instance_id
+   WHERE i.instance_id IS NULL OR p.instance_id IS NULL
+$$;

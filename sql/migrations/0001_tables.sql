@@ -1,0 +1,162 @@
+-- 0001: the tables. Locks: none that anybody holds, everything here is new. Takes milliseconds.
+--
+-- Applied once, by `romancy migrate`, in one transaction, with search_path = the schema. Names are unqualified: the
+-- schema's name is the operator's choice. Functions, views and grants are not here: they are in sql/engine and sql/api
+-- and are made anew whenever their text changes.
+--
+-- The numbers of kinds and statuses are those of resumer/events.hpp; tests/pg checks that they agree.
+
+CREATE TABLE schema_version (
+  version        int         NOT NULL,
+  oldest_program int         NOT NULL,  -- programs that know less than this version must not run on it
+  applied_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  code_digest    text,                  -- of the engine and api texts last made at this version
+  CONSTRAINT schema_version_pkey PRIMARY KEY (version)
+);
+
+-- What a worker can serve: a claim names its routes, so it never takes work its process cannot run.
+CREATE TABLE routes (
+  route_id      int  GENERATED ALWAYS AS IDENTITY,
+  queue         text NOT NULL,
+  workflow_name text NOT NULL,
+  CONSTRAINT routes_pkey PRIMARY KEY (route_id),
+  CONSTRAINT routes_name_key UNIQUE (queue, workflow_name)
+);
+
+-- One row a living worker process. Leases belong to sessions, so one update renews them all.
+-- fillfactor: heartbeats stay on their page; no index holds expires_at, so they are heap-only.
+CREATE TABLE sessions (
+  session_id bigint      NOT NULL,  -- random, chosen by the worker: half of the fence, so never to be used twice
+  worker     text        NOT NULL,
+  kind       text        NOT NULL,
+  routes     int[]       NOT NULL,
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  expires_at timestamptz NOT NULL,
+  CONSTRAINT sessions_pkey PRIMARY KEY (session_id),
+  CONSTRAINT sessions_kind_check CHECK (kind IN ('resumer', 'relay', 'timer'))
+) WITH (fillfactor = 50);
+
+-- The hot table: narrow, half-filled pages, and no index on anything a run changes (an index on the owner would make
+-- every claim and release write every index; the claim journal finds a session's instances instead).
+CREATE TABLE instances (
+  instance_id  text        NOT NULL,
+  route_id     int         NOT NULL,
+  status       smallint    NOT NULL DEFAULT 1,  -- 1 running 2 completed 3 failed 4 cancelled 5 stuck 6 compensating
+  session_id   bigint,                          -- who holds the lease; only a commit that looked may clear it bare
+  last_session bigint,                          -- who let it go last: its memory may still hold the history
+  lease_token  bigint      NOT NULL DEFAULT 0,  -- with session_id the fence of every write of a run
+  generation   int         NOT NULL DEFAULT 0,
+  note         text,
+  created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  finished_at  timestamptz,
+  CONSTRAINT instances_pkey PRIMARY KEY (instance_id)
+) WITH (fillfactor = 50);
+
+-- Parked instances (status 5), so that a new session finds those of its routes without reading all instances.
+CREATE TABLE stuck (
+  instance_id text NOT NULL,
+  route_id    int  NOT NULL,
+  CONSTRAINT stuck_pkey PRIMARY KEY (instance_id)
+);
+CREATE INDEX stuck_route ON stuck (route_id);
+
+-- The claim journal: one row a claim batch. A lease implies a row here; a row does not imply a lease.
+CREATE TABLE claims (
+  id         bigint GENERATED ALWAYS AS IDENTITY,
+  session_id bigint NOT NULL,
+  ids        text[] NOT NULL
+);
+CREATE INDEX claims_session ON claims (session_id);
+
+-- Everything that happens *to* an instance. Rows are written by whoever caused them and consumed by the run.
+-- No foreign key to instances: its row lock would let an open application transaction hold up claims.
+CREATE TABLE inbox (
+  instance_id text        NOT NULL,
+  seen        boolean     NOT NULL DEFAULT false,  -- a run looked at it and left it: it wakes nobody any more
+  id          bigint      GENERATED ALWAYS AS IDENTITY,
+  kind        smallint    NOT NULL,  -- 1 start 2 message 3 timer 4 timeout 5 retry 6 cancel 7 recover
+  op          int         NOT NULL DEFAULT 0,
+  name        text,
+  data        jsonb,
+  metadata    jsonb,
+  message_id  bigint,
+  created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT inbox_pkey PRIMARY KEY (instance_id, seen, id)
+);
+CREATE SEQUENCE message_ids;
+
+-- The ready queue: "look at this instance", no more. Appended with every inbox row, never unique, never updated.
+-- xid: claims start at a low-water mark over it, which one old snapshot cannot hold back (storage-model.md, 5).
+CREATE TABLE pokes (
+  xid         xid8   NOT NULL DEFAULT pg_current_xact_id(),
+  id          bigint GENERATED ALWAYS AS IDENTITY,
+  route_id    int    NOT NULL,
+  instance_id text   NOT NULL
+);
+CREATE INDEX pokes_queue ON pokes (route_id, xid, id);
+
+-- What a run did and was told. The primary key is a second fence: no two runs write the same seq.
+CREATE TABLE history (
+  instance_id text        NOT NULL,
+  seq         bigint      NOT NULL,  -- 1, 2, 3 .. in the order of delivery
+  op          int         NOT NULL,  -- operation number in program order
+  kind        smallint    NOT NULL,
+  name        text,
+  data        jsonb,
+  created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT history_pkey PRIMARY KEY (instance_id, seq)
+);
+
+CREATE TABLE deadlines (
+  instance_id text        NOT NULL,
+  op          int         NOT NULL,
+  kind        smallint    NOT NULL,  -- 1 sleep 2 timeout 3 retry 4 start_at
+  expires_at  timestamptz NOT NULL,
+  data        jsonb,                 -- start_at: the input
+  CONSTRAINT deadlines_pkey PRIMARY KEY (instance_id, op)
+);
+CREATE INDEX deadlines_due ON deadlines (expires_at);
+
+CREATE TABLE subscriptions (
+  channel     text NOT NULL,
+  instance_id text NOT NULL,
+  CONSTRAINT subscriptions_pkey PRIMARY KEY (channel, instance_id)
+);
+CREATE INDEX subscriptions_instance ON subscriptions (instance_id);
+
+CREATE TABLE outbox (
+  event_id        text        NOT NULL,
+  seq             bigint      GENERATED ALWAYS AS IDENTITY,
+  event_type      text        NOT NULL,
+  event_source    text        NOT NULL,
+  data            jsonb,
+  content_type    text        NOT NULL,
+  status          smallint    NOT NULL DEFAULT 1,  -- 1 pending 2 delivered 3 failed
+  created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+  session_id      bigint,                          -- the relay that has it in hand
+  attempt         int         NOT NULL DEFAULT 0,  -- with session_id the fence of complete and fail
+  next_attempt_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  delivered_at    timestamptz,
+  last_error      text,
+  CONSTRAINT outbox_pkey PRIMARY KEY (event_id)
+);
+-- By due time, not by seq: events that wait for a retry must not be read past by every claim.
+CREATE INDEX outbox_due ON outbox (next_attempt_at, seq) WHERE status = 1;
+CREATE INDEX outbox_held ON outbox (session_id) WHERE session_id IS NOT NULL;
+
+-- Queues turn over completely: vacuum by count, at once, at full speed; and never truncate, because truncation takes
+-- an exclusive lock.
+ALTER TABLE pokes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE inbox SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE claims SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE sessions SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE deadlines SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE instances SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+INSERT INTO schema_version (version, oldest_program) VALUES (1, 1);
