@@ -1,0 +1,99 @@
+#include "common/pg/blocking.hpp"
+
+#include <poll.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "common/pg/answer.hpp"
+#include "common/pg/settings.hpp"
+
+namespace romancy::pg {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Waits until libpq's socket is ready; false when the deadline has passed.
+bool wait_for(PGconn* conn, short events, Clock::time_point deadline) {
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0) return false;
+    pollfd descriptor{.fd = PQsocket(conn), .events = events, .revents = 0};
+    const int ready = ::poll(&descriptor, 1, static_cast<int>(left));
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) return true;  // PQconnectPoll will find the same fault and name it
+  }
+}
+
+Result<PgConn> connect_host(const Keywords& host, std::chrono::milliseconds timeout) {
+  PgConn conn = start(host);
+  if (!conn) return try_again("out of memory");
+  const auto deadline = Clock::now() + timeout;
+  short events = POLLOUT;  // what the manual says to wait for first
+  while (PQstatus(conn.get()) != CONNECTION_BAD) {
+    if (!wait_for(conn.get(), events, deadline))
+      return try_again("no answer within " + std::to_string(timeout.count()) + " ms");
+    switch (PQconnectPoll(conn.get())) {
+      case PGRES_POLLING_OK: return conn;
+      case PGRES_POLLING_READING: events = POLLIN; break;
+      case PGRES_POLLING_WRITING: events = POLLOUT; break;
+      case PGRES_POLLING_FAILED:
+      case PGRES_POLLING_ACTIVE: return tl::unexpected(connection_error(conn.get()));
+    }
+  }
+  return tl::unexpected(connection_error(conn.get()));
+}
+
+Result<Rows> answer(PGconn* conn, PGresult* owned) {
+  if (!owned) return tl::unexpected(connection_error(conn));
+  PgResult result(owned);
+  switch (PQresultStatus(owned)) {
+    case PGRES_EMPTY_QUERY:
+    case PGRES_COMMAND_OK:
+    case PGRES_TUPLES_OK: return Rows(result.release());
+    case PGRES_COPY_IN:
+    case PGRES_COPY_OUT:
+    case PGRES_COPY_BOTH: return bug("a COPY is not possible here");
+    default: return tl::unexpected(error_of(owned));
+  }
+}
+
+}  // namespace
+
+void Blocking::Close::operator()(void* conn) const { PQfinish(static_cast<PGconn*>(conn)); }
+
+Result<Blocking> Blocking::connect(const ConnOptions& options) {
+  const auto hosts = attempts(options);
+  if (!hosts) return tl::unexpected(hosts.error());
+  std::optional<Error> failures;
+  for (const Keywords& host : *hosts) {
+    auto conn = connect_host(host, options.connect_timeout);
+    if (conn) {
+      Blocking up;
+      up.conn_.reset(conn->release());
+      return up;
+    }
+    add_failure(failures, std::move(conn.error()));
+  }
+  return tl::unexpected(std::move(*failures).within("connect"));
+}
+
+Result<Rows> Blocking::query(std::string_view sql, const Params& params) {
+  std::vector<const char*> values;
+  for (const auto& value : params.values()) {
+    if (value && value->find('\0') != value->npos) return refuse("a parameter contains a zero byte", "22021");
+    values.push_back(value ? value->c_str() : nullptr);
+  }
+  auto* conn = static_cast<PGconn*>(conn_.get());
+  return answer(conn, PQexecParams(conn, std::string(sql).c_str(), static_cast<int>(values.size()), nullptr,
+                                   values.data(), nullptr, nullptr, 0));
+}
+
+Result<Rows> Blocking::script(std::string_view sql) {
+  auto* conn = static_cast<PGconn*>(conn_.get());
+  return answer(conn, PQexec(conn, std::string(sql).c_str()));
+}
+
+int Blocking::backend_pid() const { return PQbackendPID(static_cast<PGconn*>(conn_.get())); }
+
+}  // namespace romancy::pg

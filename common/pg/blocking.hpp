@@ -1,0 +1,31 @@
+// Blocking: a plain blocking connection, for the command line, migrations, activity threads and tests.
+// Never used on a loop's thread.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "common/base/result.hpp"
+#include "common/pg/conn.hpp"
+
+namespace romancy::pg {
+
+class Blocking {
+ public:
+  // Connects (Error try-again if the database is away, refuse if it says no: 28xxx, 3D000).
+  static Result<Blocking> connect(const ConnOptions& options);
+
+  // One command with parameters.
+  Result<Rows> query(std::string_view sql, const Params& params = {});
+  Result<Rows> query(const Statement& statement, const Params& params = {}) { return query(statement.text, params); }
+  // A script of several commands without parameters; the last one's rows.
+  Result<Rows> script(std::string_view sql);
+  [[nodiscard]] int backend_pid() const;
+
+ private:
+  struct Close {
+    void operator()(void* conn) const;
+  };
+  std::unique_ptr<void, Close> conn_;
+};
+
+}  // namespace romancy::pg

@@ -1,0 +1,29 @@
+// Connect: one attempt to connect, on the loop, host after host. Internal to common/pg.
+//
+// `done` comes exactly once, on the loop, never from within the constructor, unless the Connect is destroyed before;
+// it may destroy the Connect. Each host has `connect_timeout`, because PQconnectPoll does not enforce libpq's own.
+// PostgreSQL's names are resolved by PQconnectStart, which blocks: give hostaddr where DNS is slow.
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "common/io/loop.hpp"
+#include "common/pg/conn.hpp"
+#include "common/pg/libpq.hpp"
+
+namespace romancy::pg {
+
+class Connect {
+ public:
+  using Done = std::function<void(Result<PgConn>)>;
+  Connect(io::Loop& loop, const ConnOptions& options, Done done);
+  ~Connect();
+  Connect(const Connect&) = delete;
+  Connect& operator=(const Connect&) = delete;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace romancy::pg
