@@ -1,0 +1,177 @@
+#include "listener/session.hpp"
+
+#include <utility>
+
+#include "common/base/check.hpp"
+#include "common/base/ids.hpp"
+#include "common/base/log.hpp"
+#include "common/proc/config.hpp"
+#include "common/proc/hub_client.hpp"
+
+namespace romancy::listener {
+namespace {
+
+constexpr const char* kKinds[] = {proc::kWorkflowResumable, proc::kTimerExpired, proc::kChannelMessage,
+                                  proc::kOutboxPending};
+
+// Channel names are made of the schema's name, [a-z_][a-z0-9_]* of at most 44 bytes (config.hpp), and ours: nothing
+// in them needs quoting, and they stay below PostgreSQL's 64 bytes.
+std::string new_heartbeat_channel(const std::string& schema) {
+  return schema + "_heartbeat_" + random_uuid().substr(0, 8);
+}
+
+}  // namespace
+
+Session::Session(io::Loop& loop, SessionOptions options, Handlers handlers, proc::Slot slot)
+    : loop_(loop),
+      options_(std::move(options)),
+      handlers_(std::move(handlers)),
+      slot_(slot),
+      backoff_(options_.reconnect_delay, options_.reconnect_delay_max),
+      due_(loop, [this] { handle(SessionEvent::Due); }),
+      overdue_(loop, [this] { handle(SessionEvent::Overdue, overdue_text()); }) {}
+
+void Session::start() { handle(SessionEvent::StartAsked); }
+
+void Session::stop() { handle(SessionEvent::StopAsked); }
+
+void Session::handle(SessionEvent event, std::string_view detail) {
+  const SessionState from = state_;
+  const SessionTransition transition = step(from, event);
+  if (transition.to != from) enter(transition.to);
+  perform(transition.effect, from, detail);
+}
+
+void Session::enter(SessionState next) {
+  log::debug("session", {{"from", name_of(state_)}, {"to", name_of(next)}});
+  state_ = next;
+  due_.cancel();
+  overdue_.cancel();
+  slot_.live(next == SessionState::Live);
+}
+
+void Session::perform(SessionEffect effect, SessionState from, std::string_view detail) {
+  switch (effect) {
+    case SessionEffect::none:
+    case SessionEffect::deliver: return;  // take() delivers: it has the notification
+    case SessionEffect::connect: return connect();
+    case SessionEffect::listen: return listen();
+    case SessionEffect::prove: return prove();
+    case SessionEffect::announce: return announce();
+    case SessionEffect::rest: return due_.set_in(options_.heartbeat_interval);
+    case SessionEffect::give_up: return give_up(from == SessionState::Live, detail);
+    case SessionEffect::close:
+      ++attempt_;
+      if (conn_) conn_->close();
+      return;
+    case SessionEffect::abort: break;
+  }
+  broken("an event of the session that cannot happen", name_of(from));
+}
+
+void Session::connect() {
+  const std::uint64_t mine = ++attempt_;
+  heartbeat_channel_ = new_heartbeat_channel(options_.schema);
+  beat_under_way_ = false;
+  pg::ConnOptions options;
+  options.conninfo = options_.conninfo;
+  options.application_name = "romancy-listener";
+  options.schema = options_.schema;
+  // A session that only listens is idle for ever: no idle time-out may end it.
+  options.set = {{"statement_timeout", "5s"}, {"idle_session_timeout", "0"}};
+  options.pipeline = false;  // an open pipeline holds notifications back until its Sync
+  conn_ = std::make_unique<pg::Conn>(
+      loop_, std::move(options),
+      pg::Conn::Handlers{.on_up =
+                             [this, mine] {
+                               if (mine != attempt_) return;
+                               if (++ups_ > 1) slot_.add(proc::Counter::reconnects);
+                               handle(SessionEvent::Up);
+                             },
+                         .on_down =
+                             [this, mine](const Error& error) {
+                               if (mine == attempt_) handle(SessionEvent::Down, error.text);
+                             },
+                         .on_notification =
+                             [this, mine](const pg::Notification& notification) {
+                               if (mine == attempt_) take(notification);
+                             }});
+  conn_->open();
+}
+
+void Session::listen() {
+  overdue_.set_in(options_.heartbeat_timeout);
+  const std::uint64_t mine = attempt_;
+  const auto must_work = [this, mine](const Result<pg::Rows>& rows) {
+    if (mine == attempt_ && !rows) failed(rows.error());
+  };
+  // One transaction, so that all channels are heard from one moment on: the resync comes after it.
+  conn_->query_text("BEGIN", must_work);
+  for (const char* kind : kKinds) conn_->query_text("LISTEN " + options_.schema + "_" + kind, must_work);
+  conn_->query_text("LISTEN " + heartbeat_channel_, must_work);
+  conn_->query_text("COMMIT", [this, mine](const Result<pg::Rows>& rows) {
+    if (mine != attempt_) return;
+    if (!rows) return failed(rows.error());
+    handle(SessionEvent::Listening);
+  });
+}
+
+void Session::prove() {
+  beat_under_way_ = true;
+  beat_sent_ = std::chrono::steady_clock::now();
+  overdue_.set_in(options_.heartbeat_timeout);
+  const std::uint64_t mine = attempt_;
+  conn_->query_text("NOTIFY " + heartbeat_channel_ + ", '" + std::to_string(++beat_) + "'",
+                    [this, mine](const Result<pg::Rows>& rows) {
+                      if (mine == attempt_ && !rows) failed(rows.error());
+                    });
+}
+
+void Session::announce() {
+  backoff_.reset();
+  due_.set_in(options_.heartbeat_interval);
+  log::info("PostgreSQL LISTEN/NOTIFY connection established", {{"backend_pid", conn_->backend_pid()}});
+  handlers_.on_live(++lives_ == 1);
+}
+
+void Session::give_up(bool was_live, std::string_view why) {
+  ++attempt_;
+  conn_->close();  // destroyed by the next connect(), which is never called from within its callbacks
+  const auto delay = backoff_.next();
+  log::warn(was_live ? "LISTEN/NOTIFY connection lost, reconnecting" : "LISTEN/NOTIFY connection failed, reconnecting",
+            {{"error", why}, {"reconnect_delay", proc::format_duration(delay)}});
+  due_.set_in(delay);
+  handlers_.on_down(was_live);
+}
+
+void Session::failed(const Error& error) {
+  if (!conn_->up()) return;  // lost: on_down comes next, with the reason alone
+  handle(SessionEvent::Failed, error.sqlstate == "25006"
+                                   ? "the server is a standby: it cannot LISTEN or NOTIFY: " + error.text
+                                   : error.text);
+}
+
+void Session::take(const pg::Notification& notification) {
+  std::string_view channel = notification.channel;
+  if (channel == heartbeat_channel_) {
+    if (!beat_under_way_ || notification.payload != std::to_string(beat_)) return;
+    beat_under_way_ = false;
+    overdue_.cancel();
+    slot_.record(proc::Histogram::heartbeat_time, std::chrono::steady_clock::now() - beat_sent_);
+    return handle(SessionEvent::Proved);
+  }
+  handle(SessionEvent::Hint);
+  if (!live()) return;  // the resync on entering Live covers it
+  channel.remove_prefix(options_.schema.size() + 1);  // we LISTEN on <schema>_<kind> only
+  handlers_.on_hint(channel, notification.payload);
+}
+
+std::string Session::overdue_text() const {
+  const std::string within = " within " + proc::format_duration(options_.heartbeat_timeout);
+  if (state_ == SessionState::Live) return "no heartbeat: our notification to ourselves did not come back" + within;
+  if (!beat_under_way_) return "LISTEN was not answered" + within;
+  return "our notification to ourselves did not come back" + within +
+         " (a pooler between us and the server must be in session mode)";
+}
+
+}  // namespace romancy::listener

@@ -1,0 +1,86 @@
+// Session: the one connection on which we LISTEN.
+//
+// States: Connecting -> Subscribing -> Live -> Backoff -> Connecting (session_step.cpp has the table). Only enter()
+// changes the state, and logs it. The connection does nothing else and touches no table: LISTEN, NOTIFY, no more.
+// Promise: after each entry into Live the owner gets on_live() before the first hint, because notifications sent
+//          while we were away are lost.
+// Promise: Live means proved: a notification of ours to ourselves came back when Live began and every
+//          heartbeat_interval since. A pooler that swallows LISTEN and a standby, which refuses it, never become Live.
+// No promise: order across channels; one hint per change (PostgreSQL folds duplicates in a transaction). Behind a
+//          pooler in transaction mode that happens to give us one server connection again and again, the proof may
+//          succeed for a while: the poll of everybody at the fallback interval stays.
+// Failure: any error leads to Backoff, logged once with the delay; the next try is a fresh connection. It never ends
+//          by itself. An impossible event is a bug and aborts.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "common/base/backoff.hpp"
+#include "common/io/alarm.hpp"
+#include "common/io/loop.hpp"
+#include "common/pg/conn.hpp"
+#include "common/proc/board.hpp"
+#include "listener/session_step.hpp"
+
+namespace romancy::listener {
+
+struct SessionOptions {
+  std::string conninfo;
+  std::string schema;
+  std::chrono::milliseconds reconnect_delay{100};
+  std::chrono::milliseconds reconnect_delay_max{60'000};
+  std::chrono::milliseconds heartbeat_interval{10'000};
+  std::chrono::milliseconds heartbeat_timeout{5'000};
+};
+
+class Session {
+ public:
+  struct Handlers {
+    std::function<void(bool first)> on_live;    // first: since start(); else there was a gap
+    std::function<void(bool was_live)> on_down;  // given up; the next try comes by itself
+    std::function<void(std::string_view kind, std::string_view payload)> on_hint;  // unverified
+  };
+  Session(io::Loop& loop, SessionOptions options, Handlers handlers, proc::Slot slot);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void start();
+  void stop();
+  [[nodiscard]] bool live() const { return state_ == SessionState::Live; }
+
+ private:
+  void handle(SessionEvent event, std::string_view detail = {});
+  void enter(SessionState next);
+  void perform(SessionEffect effect, SessionState from, std::string_view detail);
+  void connect();
+  void listen();
+  void prove();
+  void announce();
+  void give_up(bool was_live, std::string_view why);
+  void failed(const Error& error);
+  void take(const pg::Notification& notification);
+  [[nodiscard]] std::string overdue_text() const;
+
+  io::Loop& loop_;
+  SessionOptions options_;
+  Handlers handlers_;
+  proc::Slot slot_;
+  SessionState state_ = SessionState::Stopped;
+  Backoff backoff_;
+  std::uint64_t attempt_ = 0;  // callbacks of a connection that was given up carry an older number and are dropped
+  std::uint64_t ups_ = 0;      // connections made
+  std::uint64_t lives_ = 0;    // entries into Live
+  std::string heartbeat_channel_;  // new for each connection: nobody else's beat is taken for ours
+  std::uint64_t beat_ = 0;         // the number of the beat that is under way
+  bool beat_under_way_ = false;
+  std::chrono::steady_clock::time_point beat_sent_{};
+  std::unique_ptr<pg::Conn> conn_;
+  io::Alarm due_;
+  io::Alarm overdue_;
+};
+
+}  // namespace romancy::listener

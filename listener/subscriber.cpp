@@ -1,0 +1,112 @@
+#include "listener/subscriber.hpp"
+
+#include <utility>
+
+namespace romancy::listener {
+namespace {
+// Handed to the stream at once, so that a burst leaves in few writes; the rest waits in the queue, where it can still
+// be folded and dropped.
+constexpr std::size_t kPiece = 64u << 10;
+}  // namespace
+
+Subscriber::Subscriber(io::Loop& loop, UniqueFd connected, io::Peer peer, Patience patience, Handlers handlers)
+    : loop_(loop),
+      peer_(peer),
+      patience_(patience),
+      handlers_(std::move(handlers)),
+      stream_(loop, std::move(connected), io::LineCaps{.max_line = proc::kHubMaxLine, .max_queue = 2 * kPiece},
+              {.on_line = [this](std::string_view line) { take(line); },
+               .on_close = [this](std::string_view why) { end(why, false); },
+               .on_drained = [this] { flush(); }}),
+      alarm_(loop, [this] { out_of_time(); }) {
+  alarm_.set_in(patience_.hello_within);
+}
+
+void Subscriber::welcome(proc::Subscription subscription, bool live) {
+  subscription_ = std::move(subscription);
+  stage_ = Stage::welcomed;
+  alarm_.cancel();
+  say(proc::encode_welcome(live));
+  resync(proc::ResyncWhy::connected);
+}
+
+void Subscriber::refuse(std::string_view why) {
+  say(proc::encode_refused(why));
+  end(why, true);
+}
+
+void Subscriber::state(bool live) {
+  if (!welcomed()) return;
+  queue_.state(live);
+  flush_soon();
+}
+
+void Subscriber::resync(proc::ResyncWhy why) {
+  if (!welcomed()) return;
+  queue_.resync(why);
+  flush_soon();
+}
+
+void Subscriber::gone(std::int64_t session) {
+  if (!welcomed()) return;
+  queue_.gone(session);
+  flush_soon();
+}
+
+void Subscriber::wake(std::string_view line) {
+  if (!welcomed()) return;
+  if (!queue_.wake(line)) handlers_.on_overflow();
+  flush_soon();
+}
+
+void Subscriber::take(std::string_view line) {
+  switch (stage_) {
+    case Stage::greeting: return handlers_.on_hello(line);
+    case Stage::welcomed: return end("spoke after its hello", true);
+    case Stage::ended: return;
+  }
+}
+
+void Subscriber::end(std::string_view why, bool ours) {
+  if (std::exchange(stage_, Stage::ended) == Stage::ended) return;
+  alarm_.cancel();
+  stream_.close();
+  handlers_.on_end(why, ours);
+}
+
+void Subscriber::say(std::string_view line) {
+  // Never full: at most one piece and one line stand in it. Closed: on_close is on its way.
+  if (stream_.send(line)) said_ += line.size() + 1;
+}
+
+void Subscriber::flush_soon() {
+  if (std::exchange(flush_asked_, true)) return;
+  loop_.at_turn_end([this, alive = std::weak_ptr<char>(alive_)] {
+    if (alive.expired()) return;
+    flush_asked_ = false;
+    flush();
+  });
+}
+
+// The stream writes at the turn's end too, before us, since it was asked before us: what is still in it now waits for
+// the peer to read.
+void Subscriber::flush() {
+  if (!welcomed()) return;
+  if (stream_.queued_bytes() > 0) {
+    if (alarm_.armed()) return;
+    read_at_alarm_ = read();
+    return alarm_.set_in(patience_.stalled_after);
+  }
+  alarm_.cancel();
+  if (queue_.empty()) return;
+  while (!queue_.empty() && stream_.queued_bytes() < kPiece) say(queue_.pop());
+  flush_soon();
+}
+
+void Subscriber::out_of_time() {
+  if (stage_ == Stage::greeting) return end("no hello", true);
+  if (read() == read_at_alarm_) return end("does not read", true);
+  flush();
+}
+
+}  // namespace romancy::listener

@@ -1,0 +1,283 @@
+// The real romancy-listener against a real PostgreSQL, and bare sockets as its subscribers.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "common/pg/blocking.hpp"
+#include "tests/process/listener_proxy.hpp"
+#include "tests/support/bare_peer.hpp"
+#include "tests/support/daemons.hpp"
+
+namespace romancy::test {
+namespace {
+
+const char* const kLive = R"({"state":{"live":true}})";
+const char* const kDeaf = R"({"state":{"live":false}})";
+const char* const kGap = R"({"resync":"gap"})";
+
+class ListenerProcess : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* conninfo = std::getenv("ROMANCY_TEST_PG");
+    ASSERT_NE(conninfo, nullptr) << "run by ./dev test, which sets ROMANCY_TEST_PG";
+    conninfo_ = conninfo;
+    static int number = 0;
+    schema_ = "t_" + std::to_string(::getpid()) + "_" + std::to_string(++number);
+    auto sql = connect();
+    ASSERT_TRUE(sql.has_value()) << sql.error().text;
+    sql_ = std::make_unique<pg::Blocking>(std::move(*sql));
+  }
+
+  Result<pg::Blocking> connect() {
+    return pg::Blocking::connect({.conninfo = conninfo_, .application_name = "test", .schema = schema_, .set = {}});
+  }
+  std::string config(const std::string& listener, const std::string& url) {
+    const std::string text = "[database]\nurl = \"" + url + "\"\nschema = \"" + schema_ + "\"\n" +
+                             "[runtime]\ndir = \"" + dir_.path() + "/run\"\n" +
+                             "[log]\nlevel = \"debug\"\n" + "[listener]\n" + listener;
+    return dir_.write("romancy.toml", text);
+  }
+  void start(const std::string& listener = "heartbeat_interval = \"100ms\"\n", const std::string& url = {}) {
+    listener_.emplace("romancy-listener",
+                      std::vector<std::string>{"--config", config(listener, url.empty() ? conninfo_ : url)}, log_);
+  }
+  std::string hub() { return dir_.path() + "/run/hub.sock"; }
+  // An observer of every channel, as soon as the hub serves.
+  BarePeer observer() {
+    std::optional<BarePeer> peer;
+    EXPECT_TRUE(eventually([&] {
+      auto fd = io::connect_unix(hub());
+      if (fd) peer.emplace(std::move(*fd));
+      return peer.has_value();
+    })) << listener_->log();
+    peer->say(R"({"hello":1,"role":"observer","group":"o","channels":["workflow_resumable","timer_expired",)"
+              R"("channel_message","outbox_pending"]})");
+    EXPECT_TRUE(eventually([&] { return peer->lines().size() >= 2; })) << listener_->log();
+    return std::move(*peer);
+  }
+  // The same, when the listener is live and says no more about it.
+  BarePeer live_observer() {
+    BarePeer peer = observer();
+    if (peer.count(R"({"welcome":1,"live":true})") == 0) {
+      EXPECT_TRUE(eventually([&] { return peer.lines().back() == R"({"resync":"listener"})"; })) << listener_->log();
+    }
+    peer.forget();
+    return peer;
+  }
+  void notify(const std::string& kind, const std::string& payload) {
+    const auto done = sql_->query("SELECT pg_notify($1, $2)", pg::Params(schema_ + "_" + kind, payload));
+    EXPECT_TRUE(done.has_value()) << done.error().text;
+  }
+  // The server process of our listener, and how many heartbeats it has had; 0 when there is none.
+  struct Backend {
+    int pid = 0;
+    int beats = 0;
+  };
+  Backend backend() {
+    const auto rows = sql_->query(
+        "SELECT pid, substring(query from '''(\\d+)''$') FROM pg_stat_activity WHERE query LIKE $1",
+        pg::Params("NOTIFY " + schema_ + "\\_heartbeat\\_%"));
+    EXPECT_TRUE(rows.has_value()) << rows.error().text;
+    if (!rows || rows->empty()) return {};
+    return {rows->int32(0, 0), rows->is_null(0, 1) ? 0 : rows->int32(0, 1)};
+  }
+  void terminate_backend() {
+    Backend found;
+    ASSERT_TRUE(eventually([&] { return (found = backend()).pid != 0; }));
+    ASSERT_TRUE(sql_->query("SELECT pg_terminate_backend($1)", pg::Params(found.pid)).has_value());
+  }
+  // Runs the listener to its end: its exit code.
+  int exit_code(std::vector<std::string> arguments) {
+    Daemon daemon("romancy-listener", std::move(arguments), log_);
+    const int status = daemon.wait();
+    EXPECT_TRUE(WIFEXITED(status)) << daemon.log();
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  TempDir dir_;
+  std::string log_ = dir_.path() + "/log";
+  std::string conninfo_, schema_;
+  std::unique_ptr<pg::Blocking> sql_;
+  std::optional<Daemon> listener_;
+};
+
+TEST_F(ListenerProcess, StartedByHandAloneItHandsOnEveryKindOfNotification) {
+  start();
+  auto peer = live_observer();
+  notify("workflow_resumable", R"({"instance_id":"i","workflow_name":"w"})");
+  notify("timer_expired", R"({"instance_id":"i","timer_id":"sleep:3","expires_at":"2030-01-01T00:00:00Z"})");
+  notify("channel_message", R"({"channel_name":"c","message_id":4})");
+  notify("outbox_pending", R"({"event_id":"e"})");
+  notify("outbox_pending", "");
+  ASSERT_TRUE(eventually([&] { return peer.lines().size() == 5; })) << listener_->log();
+  EXPECT_EQ(peer.lines(),
+            (std::vector<std::string>{
+                R"({"wake":"workflow_resumable","payload":{"instance_id":"i","workflow_name":"w"}})",
+                R"({"wake":"timer_expired","payload":{"expires_at":"2030-01-01T00:00:00Z","instance_id":"i",)"
+                R"("timer_id":"sleep:3"}})",
+                R"({"wake":"channel_message","payload":{"channel_name":"c","message_id":4}})",
+                R"({"wake":"outbox_pending","payload":{"event_id":"e"}})",
+                R"({"wake":"outbox_pending","payload":{}})"}));
+  EXPECT_TRUE(listener_->logged("PostgreSQL LISTEN/NOTIFY configured fallback_interval=30s reconnect_delay=100ms "
+                                "reconnect_delay_max=60s"));
+  EXPECT_TRUE(listener_->logged("PostgreSQL LISTEN/NOTIFY connection established"));
+  EXPECT_EQ(listener_->terminate(), 0);
+  EXPECT_TRUE(peer.eof());
+}
+
+TEST_F(ListenerProcess, ForgeriesAndStrangersChannelsAreNotHandedOn) {
+  start();
+  auto peer = live_observer();
+  notify("workflow_resumable", "not json");
+  notify("workflow_resumable", "[1]");
+  const auto stranger = sql_->query("SELECT pg_notify($1, '{}')", pg::Params("x" + schema_ + "_workflow_resumable"));
+  ASSERT_TRUE(stranger.has_value());
+  notify("workflow_resumable", R"({"honest":true})");
+  ASSERT_TRUE(eventually([&] { return !peer.lines().empty(); }));
+  EXPECT_EQ(peer.lines(),
+            (std::vector<std::string>{R"({"wake":"workflow_resumable","payload":{"honest":true}})"}));
+  EXPECT_TRUE(listener_->logged("notification dropped"));
+}
+
+TEST_F(ListenerProcess, AfterALostConnectionSubscribersAreToldTheGapBeforeTheNextWake) {
+  start("reconnect_delay = \"10ms\"\nheartbeat_interval = \"100ms\"\n");
+  auto peer = live_observer();
+  std::atomic<bool> stop = false;
+  std::thread speaker([&] {  // speaks through the gap
+    auto sql = connect();
+    ASSERT_TRUE(sql.has_value());
+    for (int i = 0; !stop; ++i) {
+      const auto payload = R"({"instance_id":"i)" + std::to_string(i) + R"("})";
+      EXPECT_TRUE(sql->query("SELECT pg_notify($1, $2)", pg::Params(schema_ + "_workflow_resumable", payload)));
+    }
+  });
+  for (int round = 1; round <= 5; ++round) {
+    terminate_backend();
+    if (!eventually([&] { return peer.count(kGap) == round; })) {
+      ADD_FAILURE() << listener_->log();
+      break;
+    }
+  }
+  const auto seen = peer.lines().size();
+  EXPECT_TRUE(eventually([&] { return peer.lines().size() > seen; }));  // wakes go on
+  stop = true;
+  speaker.join();
+  const auto& lines = peer.lines();
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), kDeaf), 5);
+  for (auto deaf = std::find(lines.begin(), lines.end(), kDeaf); deaf != lines.end();
+       deaf = std::find(deaf + 1, lines.end(), kDeaf)) {
+    ASSERT_GE(lines.end() - deaf, 3);
+    EXPECT_EQ(*(deaf + 1), kLive);
+    EXPECT_EQ(*(deaf + 2), kGap);
+  }
+  EXPECT_TRUE(listener_->logged("LISTEN/NOTIFY connection lost, reconnecting error="));
+  EXPECT_TRUE(listener_->logged("terminating connection due to administrator command"));
+  EXPECT_EQ(listener_->terminate(), 0);
+}
+
+TEST_F(ListenerProcess, HeartbeatsKeepComingOnTheSameConnection) {
+  start();
+  auto peer = live_observer();
+  Backend first;
+  ASSERT_TRUE(eventually([&] { return (first = backend()).pid != 0; }));
+  Backend later;
+  ASSERT_TRUE(eventually([&] { return (later = backend()).beats >= first.beats + 3; })) << listener_->log();
+  EXPECT_EQ(later.pid, first.pid);
+  EXPECT_TRUE(peer.lines().empty());
+}
+
+TEST_F(ListenerProcess, APoolerThatSwallowsNotificationsNeverBecomesLive) {
+  const auto host = sql_->query("SELECT split_part(current_setting('unix_socket_directories'), ',', 1) || "
+                                "'/.s.PGSQL.' || current_setting('port')");
+  ASSERT_TRUE(host.has_value());
+  const auto user = sql_->query("SELECT session_user, current_database()");
+  ASSERT_TRUE(user.has_value());
+  Proxy proxy(dir_.path(), host->str(0, 0));
+  proxy.swallow(true);
+  start("heartbeat_interval = \"100ms\"\nheartbeat_timeout = \"100ms\"\nreconnect_delay = \"10ms\"\n",
+        "host=" + dir_.path() + " port=5432 user=" + user->str(0, 0) + " dbname=" + user->str(0, 1));
+  auto peer = observer();
+  ASSERT_TRUE(eventually([&] { return proxy.swallowed() >= 3; })) << listener_->log();
+  EXPECT_TRUE(eventually([&] { return listener_->logged("our notification to ourselves did not come back"); }));
+  EXPECT_FALSE(listener_->logged("connection established"));
+  EXPECT_EQ(peer.lines(), (std::vector<std::string>{R"({"welcome":1,"live":false})", R"({"resync":"connected"})"}));
+
+  proxy.swallow(false);  // the pooler is put right
+  ASSERT_TRUE(eventually([&] { return peer.lines().back() == R"({"resync":"listener"})"; })) << listener_->log();
+  peer.forget();
+  proxy.swallow(true);  // and goes wrong again: the heartbeat finds out
+  ASSERT_TRUE(eventually([&] { return peer.count(kDeaf) == 1; })) << listener_->log();
+  EXPECT_TRUE(listener_->logged("no heartbeat: our notification to ourselves did not come back within 100ms"));
+  proxy.swallow(false);
+  ASSERT_TRUE(eventually([&] { return peer.count(kGap) == 1; })) << listener_->log();
+}
+
+TEST_F(ListenerProcess, WhileTheDatabaseIsAwayItServesTheHubAndKeepsTrying) {
+  start("reconnect_delay = \"10ms\"\nreconnect_delay_max = \"20ms\"\n", "host=" + dir_.path() + " user=x dbname=x");
+  auto peer = observer();
+  EXPECT_EQ(peer.lines()[0], R"({"welcome":1,"live":false})");
+  ASSERT_TRUE(eventually([&] { return listener_->logged("LISTEN/NOTIFY connection failed, reconnecting error="); }));
+  EXPECT_TRUE(listener_->logged("ready"));
+  EXPECT_EQ(listener_->terminate(), 0);
+}
+
+TEST_F(ListenerProcess, SwitchedOffItServesTheHubAndNeverConnects) {
+  start("enabled = false\n", "host=" + dir_.path() + " user=x dbname=x");
+  auto peer = observer();
+  EXPECT_EQ(peer.lines(), (std::vector<std::string>{R"({"welcome":1,"live":false})", R"({"resync":"connected"})"}));
+  EXPECT_TRUE(listener_->logged("PostgreSQL LISTEN/NOTIFY disabled"));
+  EXPECT_FALSE(listener_->logged("LISTEN/NOTIFY connection"));
+  EXPECT_EQ(listener_->terminate(), 0);
+}
+
+TEST_F(ListenerProcess, OnceItTellsByItsExitCodeWhetherNotificationsWork) {
+  EXPECT_EQ(exit_code({"--once", "--config", config("", conninfo_)}), 0);
+  EXPECT_EQ(exit_code({"--once", "--config", config("", "host=" + dir_.path() + " user=x dbname=x")}), 75);
+}
+
+TEST_F(ListenerProcess, AWrongConfigurationIsExit78) {
+  EXPECT_EQ(exit_code({"--config", config("heartbeat_interval = \"1ms\"\n", conninfo_)}), 78);
+  EXPECT_EQ(exit_code({"--config", dir_.path() + "/none.toml"}), 78);
+}
+
+TEST_F(ListenerProcess, ASecondListenerOnOneSocketIsExit78AndTheFirstGoesOn) {
+  start();
+  auto peer = live_observer();
+  EXPECT_EQ(exit_code({"--config", config("", conninfo_)}), 78);
+  notify("outbox_pending", "{}");
+  EXPECT_TRUE(eventually([&] { return peer.lines().size() == 1; }));
+}
+
+TEST_F(ListenerProcess, WhoConnectsWhileItIsDeadIsServedByTheNextOneOnTheInheritedSocket) {
+  ASSERT_EQ(::mkdir((dir_.path() + "/run").c_str(), 0750), 0);
+  auto socket = io::listen_unix(hub());
+  ASSERT_TRUE(socket.has_value());
+  const int handed_down = ::fcntl(socket->get(), F_DUPFD, 10);  // without close-on-exec
+  const std::string start_it = "exec 5<&" + std::to_string(handed_down) + "; exec \"$0\" \"$@\"";
+  const std::vector<std::string> arguments{"-c", start_it, program_path("romancy-listener"), "--config",
+                                           config("", conninfo_)};
+  listener_.emplace("/bin/bash", arguments, log_, std::map<std::string, std::string>{{"ROMANCY_HUB", "1"}});
+  auto first = live_observer();
+  listener_->kill9();
+  ASSERT_TRUE(eventually([&] { return first.eof(); }));
+  auto waiting = BarePeer::connect(hub());  // nobody accepts, but the socket is there
+  waiting.say(R"({"hello":1,"role":"observer","group":"o","channels":["outbox_pending"]})");
+  listener_.emplace("/bin/bash", arguments, log_, std::map<std::string, std::string>{{"ROMANCY_HUB", "1"}});
+  EXPECT_TRUE(eventually([&] { return waiting.lines().size() >= 2; })) << listener_->log();
+  EXPECT_EQ(waiting.lines()[1], R"({"resync":"connected"})");
+  ::close(handed_down);
+  EXPECT_EQ(listener_->terminate(), 0);
+}
+
+}  // namespace
+}  // namespace romancy::test
