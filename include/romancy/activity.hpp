@@ -1,0 +1,161 @@
+// activity: the work with effects. Ordinary blocking C++ on a thread of the worker's pool; exceptions mean failure.
+//
+//   const auto charge = romancy::activity("charge",
+//       [](romancy::Attempt& at, Order o) { return bank().charge(o.card, o.cents, at.key()); }, {.retry = {.attempts = 5}});
+//
+// The function is `Out f(Attempt&, In)` or `Out f(Attempt&)`; Out may be void; In and Out convert to and from JSON.
+//
+// Promise: an attempt is made at least once, and its result is recorded exactly once. When the process dies in an attempt,
+// the attempt is made again, with the same key(): give the key to whatever has the effect, so that it happens once.
+// Attempts run on several threads at once; what they share is theirs to lock.
+#pragma once
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <romancy/detail/signature.hpp>
+#include <romancy/error.hpp>
+#include <romancy/json.hpp>
+#include <romancy/retry.hpp>
+
+namespace romancy {
+
+// One try of one activity call.
+class Attempt {
+ public:
+  Attempt(std::string instance_id, int number, std::string key, std::stop_token stop)
+      : instance_id_(std::move(instance_id)), key_(std::move(key)), stop_(std::move(stop)), number_(number) {}
+  Attempt(const Attempt&) = delete;
+  Attempt& operator=(const Attempt&) = delete;
+
+  [[nodiscard]] int number() const noexcept { return number_; }                        // 1, 2, 3 ..
+  // The idempotency key of this call: the same for all its attempts, different for every other call of any instance.
+  [[nodiscard]] const std::string& key() const noexcept { return key_; }
+  [[nodiscard]] const std::string& instance_id() const noexcept { return instance_id_; }
+  // Asked to stop: the instance was cancelled, or the worker shuts down. Long activities look at it now and then and throw;
+  // one that does not simply finishes, and its result counts.
+  [[nodiscard]] const std::stop_token& stop_token() const noexcept { return stop_; }
+  [[nodiscard]] bool stop_requested() const noexcept { return stop_.stop_requested(); }
+
+ private:
+  std::string instance_id_, key_;
+  std::stop_token stop_;
+  int number_;
+};
+
+struct ActivityOptions {
+  RetryPolicy retry{};
+};
+
+// What came of one attempt, for the engine.
+struct AttemptResult {
+  bool ok = false;
+  std::string data;  // ok: the result as JSON text ("null" for void)
+  std::string error_type, error_message;
+  bool terminal = false;  // no other attempt can help
+};
+
+namespace detail {
+
+class ActivityDefinition {
+ public:
+  ActivityDefinition(std::string name, RetryPolicy retry) : name_(std::move(name)), retry_(retry) {}
+  virtual ~ActivityDefinition() = default;
+  virtual std::string call(Attempt& attempt, const std::string& input) const = 0;  // throws what the user's function throws
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const RetryPolicy& retry() const { return retry_; }
+
+ private:
+  std::string name_;
+  RetryPolicy retry_;
+};
+
+}  // namespace detail
+
+// An activity whose types are forgotten: what run_worker() takes. Cheap to copy; safe on any thread.
+class ActivityRef {
+ public:
+  explicit ActivityRef(std::shared_ptr<const detail::ActivityDefinition> definition) : definition_(std::move(definition)) {}
+
+  [[nodiscard]] const std::string& name() const noexcept { return definition_->name(); }
+  [[nodiscard]] const RetryPolicy& retry() const noexcept { return definition_->retry(); }
+  // For the engine: makes one attempt on this thread. Never throws; what the function threw is in the result.
+  [[nodiscard]] AttemptResult run(Attempt& attempt, const std::string& input) const noexcept;
+
+ private:
+  std::shared_ptr<const detail::ActivityDefinition> definition_;
+};
+
+// The handle that workflows call: ctx.run(charge, order). In is void when the function takes no input.
+template <class In, class Out>
+class Activity : public ActivityRef {
+ public:
+  using ActivityRef::ActivityRef;
+};
+
+namespace detail {
+
+template <class F, class In, class Out>
+class ActivityOf final : public ActivityDefinition {
+ public:
+  ActivityOf(std::string name, F function, RetryPolicy retry)
+      : ActivityDefinition(std::move(name), retry), function_(std::move(function)) {}
+
+  std::string call(Attempt& attempt, const std::string& input) const override {
+    if constexpr (std::is_void_v<In>) {
+      return result([&]() -> Out { return function_(attempt); });
+    } else {
+      In value = from_text<In>(input, "input");
+      return result([&]() -> Out { return function_(attempt, std::move(value)); });
+    }
+  }
+
+ private:
+  template <class Call>
+  static std::string result(Call&& call) {
+    if constexpr (std::is_void_v<Out>) {
+      call();
+      return "null";
+    } else {
+      return to_text(call(), "result");
+    }
+  }
+  F function_;
+};
+
+}  // namespace detail
+
+// `name` is what history and the database know: keep it when the function moves. Names and policies are checked by
+// run_worker(), which refuses to start.
+template <class F>
+auto activity(std::string name, F function, ActivityOptions options = {}) {
+  using Call = detail::Signature<F>;
+  static_assert(Call::kKnown, "romancy: an activity is a function or a lambda with plain parameter types (no auto)");
+  if constexpr (Call::kKnown) {
+    using Params = typename Call::Params;
+    static_assert(!Call::kMutable, "romancy: an activity's lambda must not be mutable: it runs on several threads at once");
+    static_assert(std::is_same_v<typename detail::FirstOf<Params>::Type, Attempt&> && std::tuple_size_v<Params> <= 2,
+                  "romancy: an activity is called as f(romancy::Attempt&) or f(romancy::Attempt&, Input)");
+    using Given = typename detail::InputOf<Params>::Type;
+    static_assert(!std::is_lvalue_reference_v<Given> || std::is_const_v<std::remove_reference_t<Given>>,
+                  "romancy: an activity takes its input by value or by const reference");
+    using In = std::remove_cvref_t<Given>;
+    using Out = std::remove_cvref_t<typename Call::Result>;
+    if constexpr (!std::is_void_v<In>) {
+      static_assert(detail::FromJson<In> && detail::ToJson<In>,
+                    "romancy: an activity's input needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+    }
+    if constexpr (!std::is_void_v<Out>) {
+      static_assert(detail::FromJson<Out> && detail::ToJson<Out>,
+                    "romancy: an activity's result needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+    }
+    return Activity<In, Out>(
+        std::make_shared<const detail::ActivityOf<F, In, Out>>(std::move(name), std::move(function), options.retry));
+  }
+}
+
+}  // namespace romancy

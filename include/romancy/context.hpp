@@ -1,0 +1,397 @@
+// Context: everything a workflow may ask for. One object an instance, given to the workflow's coroutine by reference.
+//
+//   co_await ctx.run(charge, order)                     the activity's result, or throws ActivityError
+//   co_await ctx.attempt(charge, order)                 an Outcome: for code that goes on (no co_await in a catch block)
+//   co_await ctx.sleep(1h), ctx.sleep_until(moment)     by the database's clock; survives any restart
+//   co_await ctx.receive<T>("channel", {.within = 24h}) the oldest unread message, or throws TimedOut
+//   ctx.publish / send_event / subscribe                leave with the run's next commit, once, however often it is replayed
+//   ctx.compensate_with(refund, receipt)                runs, newest first, if what follows fails or is cancelled
+//   ctx.now(), ctx.random(), ctx.uuid()                 the same in every replay
+//
+// Every one of them is safe in replay. Each takes an operation number where it stands in the program, so the calls, their
+// kinds and their order must follow from the input and from what was told; history is checked against them.
+//
+// Failure: values that do not convert throw BadData, naming the field. Any co_await throws WorkflowCancelled once the
+// instance was cancelled (not inside ctx.shield()); an activity that is under way is finished first, and the workflow
+// is given its result. After a replay mismatch the code is not run any further. Calls from destructors while a
+// suspended workflow leaves memory are refused and logged.
+//
+// g++ 12 miscompiles or rejects temporaries of a co_await expression that are structs, containers or JSON: it frees the
+// members of a struct twice. So there, and only there, such an input of an activity must be a named variable; anything
+// else does not compile. Numbers and strings may be temporaries.
+//   Order o{"o-1", 950};  co_await ctx.run(charge, o);        not: co_await ctx.run(charge, Order{"o-1", 950});
+// The same compiler breaks `flag ? co_await a : co_await b` even with strings: write an if.
+#pragma once
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <romancy/activity.hpp>
+#include <romancy/detail/host.hpp>
+#include <romancy/error.hpp>
+#include <romancy/json.hpp>
+#include <romancy/task.hpp>
+
+namespace romancy {
+
+// What came of an activity: a value or an error.
+template <class T>
+class Outcome {
+ public:
+  explicit Outcome(T value) : value_(std::move(value)) {}
+  explicit Outcome(ActivityError error) : error_(std::move(error)) {}
+  [[nodiscard]] bool ok() const noexcept { return value_.has_value(); }
+  explicit operator bool() const noexcept { return ok(); }
+  // Throws the error when there is no value.
+  [[nodiscard]] const T& value() const& {
+    if (!value_) throw ActivityError(*error_);
+    return *value_;
+  }
+  [[nodiscard]] T value() && {
+    if (!value_) throw ActivityError(*error_);
+    return std::move(*value_);
+  }
+  // Only when not ok().
+  [[nodiscard]] const ActivityError& error() const { return error_.value(); }
+
+ private:
+  std::optional<T> value_;
+  std::optional<ActivityError> error_;
+};
+
+template <>
+class Outcome<void> {
+ public:
+  Outcome() = default;
+  explicit Outcome(ActivityError error) : error_(std::move(error)) {}
+  [[nodiscard]] bool ok() const noexcept { return !error_; }
+  explicit operator bool() const noexcept { return ok(); }
+  void value() const {
+    if (error_) throw ActivityError(*error_);
+  }
+  [[nodiscard]] const ActivityError& error() const { return error_.value(); }
+
+ private:
+  std::optional<ActivityError> error_;
+};
+
+template <class T>
+struct Message {
+  T data;
+  Json metadata;        // what the publisher gave, else an empty object
+  std::int64_t id = 0;  // one number for all copies of a broadcast
+};
+
+struct ReceiveOptions {
+  std::optional<std::chrono::milliseconds> within{};  // none: wait for ever
+};
+
+struct PublishOptions {
+  std::optional<std::string> to{};  // an instance id: only that one gets it. None: every subscriber of the channel
+  Json metadata = Json::object();
+};
+
+struct SendEventOptions {
+  std::string content_type = "application/json";
+};
+
+namespace detail {
+
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+template <class T>  // see the top
+inline constexpr bool kMustBeNamed = std::is_class_v<T> && !std::is_trivially_destructible_v<T> && !std::is_same_v<T, std::string>;
+#else
+template <class T>
+inline constexpr bool kMustBeNamed = false;
+#endif
+
+template <class Out>
+class RunActivity : public Ask {
+ public:
+  RunActivity(Host& host, std::string name, std::string input)
+      : Ask(host), name_(std::move(name)), input_(std::move(input)) {}
+
+  bool await_ready() {
+    if (opening()) host_->open_activity(*this, name_, std::move(input_));
+    return answered();
+  }
+  Out await_resume() {
+    if (answer_.kind == Answer::Kind::cancelled) throw WorkflowCancelled(answer_.data);
+    if (answer_.kind == Answer::Kind::failed) {
+      throw ActivityError(name_, answer_.error_type, answer_.error_message, answer_.attempt);
+    }
+    if constexpr (!std::is_void_v<Out>) {
+      try {
+        return from_text<Out>(answer_.data, "result");
+      } catch (const BadData& e) {
+        throw ActivityError(name_, "BadData", e.what(), answer_.attempt);
+      }
+    }
+  }
+
+ private:
+  std::string name_, input_;
+};
+
+template <class Out>
+class AttemptActivity : public RunActivity<Out> {
+ public:
+  using RunActivity<Out>::RunActivity;
+  Outcome<Out> await_resume() {
+    try {
+      if constexpr (std::is_void_v<Out>) {
+        RunActivity<Out>::await_resume();
+        return Outcome<void>();
+      } else {
+        return Outcome<Out>(RunActivity<Out>::await_resume());
+      }
+    } catch (ActivityError& e) {
+      return Outcome<Out>(std::move(e));
+    }
+  }
+};
+
+class Sleep : public Ask {
+ public:
+  Sleep(Host& host, std::optional<std::chrono::microseconds> after, std::optional<std::int64_t> at_micros)
+      : Ask(host), after_(after), at_micros_(at_micros) {}
+  bool await_ready() {
+    if (opening()) host_->open_sleep(*this, after_, at_micros_);
+    return answered();
+  }
+  void await_resume() const {
+    if (answer_.kind == Answer::Kind::cancelled) throw WorkflowCancelled(answer_.data);
+  }
+
+ private:
+  std::optional<std::chrono::microseconds> after_;
+  std::optional<std::int64_t> at_micros_;
+};
+
+template <class T>
+class ReceiveBase : public Ask {
+ public:
+  ReceiveBase(Host& host, std::string_view channel, std::optional<std::chrono::microseconds> within)
+      : Ask(host), channel_(channel), within_(within) {}
+  bool await_ready() {
+    if (opening()) host_->open_receive(*this, channel_, within_);
+    return answered();
+  }
+
+ protected:
+  // Nothing: the time was over.
+  std::optional<Message<T>> message() const {
+    if (answer_.kind == Answer::Kind::cancelled) throw WorkflowCancelled(answer_.data);
+    if (answer_.kind == Answer::Kind::timed_out) return std::nullopt;
+    const std::string what = "message on channel " + channel_;
+    Json row = parse_text(answer_.data, what);
+    const Json data = std::move(row["data"]);  // a root of its own, so that errors name the path from here
+    Message<T> read{from_json_value<T>(data, what), std::move(row["metadata"]), 0};
+    if (const auto id = row.find("message_id"); id != row.end() && id->is_number_integer()) read.id = id->get<std::int64_t>();
+    return read;
+  }
+  std::string channel_;
+
+ private:
+  std::optional<std::chrono::microseconds> within_;
+};
+
+template <class T>
+class ReceiveMessage : public ReceiveBase<T> {
+ public:
+  using ReceiveBase<T>::ReceiveBase;
+  Message<T> await_resume() const {
+    auto read = this->message();
+    if (!read) throw TimedOut(this->channel_);
+    return std::move(*read);
+  }
+};
+
+template <class T>
+class Receive : public ReceiveBase<T> {
+ public:
+  using ReceiveBase<T>::ReceiveBase;
+  T await_resume() const {
+    auto read = this->message();
+    if (!read) throw TimedOut(this->channel_);
+    return std::move(read->data);
+  }
+};
+
+template <class T>
+class ReceiveFor : public ReceiveBase<T> {
+ public:
+  using ReceiveBase<T>::ReceiveBase;
+  std::optional<T> await_resume() const {
+    auto read = this->message();
+    if (!read) return std::nullopt;
+    return std::move(read->data);
+  }
+};
+
+template <class Rep, class Period>
+std::chrono::microseconds micros(std::chrono::duration<Rep, Period> length, const char* what) {
+  const double seconds = std::chrono::duration<double>(length).count();
+  if (!(std::abs(seconds) < 3.2e10)) throw std::invalid_argument(std::string(what) + ": longer than a thousand years");
+  if (seconds <= 0) return std::chrono::microseconds(0);
+  return std::chrono::ceil<std::chrono::microseconds>(length);  // never shorter than asked
+}
+
+inline std::optional<std::chrono::microseconds> micros(const ReceiveOptions& options) {
+  if (!options.within) return std::nullopt;
+  return micros(*options.within, "within");
+}
+
+class Shield {
+ public:
+  explicit Shield(Host& host) : host_(host) { host_.shield(+1); }
+  ~Shield() { host_.shield(-1); }
+  Shield(const Shield&) = delete;
+  Shield& operator=(const Shield&) = delete;
+
+ private:
+  Host& host_;
+};
+
+}  // namespace detail
+
+class Context {
+ public:
+  explicit Context(detail::Host& host) : host_(host) {}
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  // ---- activities ----
+  // co_await gives the activity's result, durable before anything after it starts. Throws ActivityError when its attempts
+  // are used up (see RetryPolicy).
+  template <class In, class Out>
+    requires(!std::is_void_v<In>)
+  [[nodiscard]] detail::RunActivity<Out> run(const Activity<In, Out>& activity, const std::type_identity_t<In>& input) {
+    return {host_, activity.name(), text(activity, input)};
+  }
+  template <class Out>
+  [[nodiscard]] detail::RunActivity<Out> run(const Activity<void, Out>& activity) {
+    return {host_, activity.name(), "null"};
+  }
+  // As run(), but co_await gives an Outcome instead of throwing ActivityError.
+  template <class In, class Out>
+    requires(!std::is_void_v<In>)
+  [[nodiscard]] detail::AttemptActivity<Out> attempt(const Activity<In, Out>& activity, const std::type_identity_t<In>& input) {
+    return {host_, activity.name(), text(activity, input)};
+  }
+  template <class Out>
+  [[nodiscard]] detail::AttemptActivity<Out> attempt(const Activity<void, Out>& activity) {
+    return {host_, activity.name(), "null"};
+  }
+  template <class In, class Out>
+    requires detail::kMustBeNamed<In>
+  void run(const Activity<In, Out>&, std::type_identity_t<In>&&) = delete;  // g++ 12: name the input first (see the top)
+  template <class In, class Out>
+    requires detail::kMustBeNamed<In>
+  void attempt(const Activity<In, Out>&, std::type_identity_t<In>&&) = delete;  // g++ 12: name the input first (see the top)
+
+  // If what follows fails or is cancelled, the activity runs with this input; the last one registered runs first, each by
+  // its own retry policy. One that fails for good is recorded, and the others still run. Call it after (or before) the
+  // step it undoes; it need not be awaited.
+  template <class In, class Out>
+    requires(!std::is_void_v<In>)
+  void compensate_with(const Activity<In, Out>& activity, const std::type_identity_t<In>& input) {
+    host_.compensate_with(activity.name(), text(activity, input));
+  }
+  template <class Out>
+  void compensate_with(const Activity<void, Out>& activity) {
+    host_.compensate_with(activity.name(), "null");
+  }
+
+  // ---- time ----
+  // Wakes when the database's clock says so, never earlier. Negative: now. Throws std::invalid_argument beyond 1000 years.
+  template <class Rep, class Period>
+  [[nodiscard]] detail::Sleep sleep(std::chrono::duration<Rep, Period> length) {
+    return {host_, detail::micros(length, "sleep"), std::nullopt};
+  }
+  [[nodiscard]] detail::Sleep sleep_until(std::chrono::system_clock::time_point moment) {
+    const auto since = std::chrono::ceil<std::chrono::microseconds>(moment.time_since_epoch());
+    return {host_, std::nullopt, since.count()};
+  }
+  // The database's clock, recorded: every replay gets the same.
+  [[nodiscard]] std::chrono::system_clock::time_point now() {
+    return std::chrono::system_clock::time_point(
+        std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::microseconds(host_.now_micros())));
+  }
+
+  // ---- messages ----
+  // The oldest message of the channel this instance has not received yet. Messages sent to this instance need no
+  // subscription and wait for their reader; broadcasts arrive from subscribe() on. A message that does not convert to T is
+  // consumed, and throws BadData.
+  template <class T = Json>
+  [[nodiscard]] detail::Receive<T> receive(std::string_view channel, ReceiveOptions options = {}) {
+    return {host_, channel, detail::micros(options)};
+  }
+  // The same with metadata and id.
+  template <class T = Json>
+  [[nodiscard]] detail::ReceiveMessage<T> receive_message(std::string_view channel, ReceiveOptions options = {}) {
+    return {host_, channel, detail::micros(options)};
+  }
+  // The same, but no message within the time is an empty optional instead of TimedOut.
+  template <class T = Json>
+  [[nodiscard]] detail::ReceiveFor<T> receive_for(std::string_view channel, std::chrono::milliseconds within) {
+    return {host_, channel, detail::micros(within, "within")};
+  }
+  // From the next commit on (so before the next activity starts) until unsubscribe() or the end.
+  void subscribe(std::string_view channel) { host_.subscribe(channel, true); }
+  void unsubscribe(std::string_view channel) { host_.subscribe(channel, false); }
+  // To all subscribers of the channel, or to one instance. An unknown or finished instance: dropped silently.
+  template <class T>
+  void publish(std::string_view channel, const T& data, PublishOptions options = {}) {
+    const std::string what = "publish on channel " + std::string(channel);
+    if (!options.metadata.is_object()) throw BadData(what + ": metadata: not an object");
+    host_.publish(channel, detail::to_text(data, what), detail::to_text(options.metadata, what + ": metadata"),
+                  std::move(options.to));
+  }
+  // A row of the outbox: the relay delivers it as a CloudEvent, at least once, with an id that stays the same.
+  template <class T>
+  void send_event(std::string_view type, std::string_view source, const T& data, SendEventOptions options = {}) {
+    host_.send_event(type, source, detail::to_text(data, "event " + std::string(type)), std::move(options.content_type));
+  }
+
+  // ---- the rest ----
+  // Derived from instance, operation and generation: the same in every replay, different everywhere else.
+  [[nodiscard]] std::string uuid() { return host_.uuid(); }          // version 5
+  [[nodiscard]] std::uint64_t random() { return host_.random(); }    // uniform over 64 bits; not for secrets
+  // True while the code is being told what history recorded: to keep log lines from repeating, never to decide.
+  [[nodiscard]] bool replaying() const noexcept { return host_.replaying(); }
+  [[nodiscard]] bool cancelled() const noexcept { return host_.cancelled(); }
+  [[nodiscard]] const std::string& instance_id() const noexcept { return host_.instance_id(); }
+  [[nodiscard]] const std::string& workflow_name() const noexcept { return host_.workflow_name(); }
+
+  // Runs `part`, a coroutine function, to its end even when the instance is cancelled (before or meanwhile); the cancellation is
+  // seen at the next co_await after it. What the part needs it takes by argument, by value:
+  //   co_await ctx.shield([](Context& c, Receipt r) -> Task<> { co_await c.run(refund, r); }, receipt);
+  template <class Part, class... Args>
+  auto shield(Part part, Args... args) -> std::invoke_result_t<Part&, Context&, Args...> {
+    return shielded<std::invoke_result_t<Part&, Context&, Args...>>(*this, std::move(part), std::move(args)...);
+  }
+
+ private:
+  template <class In, class Out>
+  static std::string text(const Activity<In, Out>& activity, const In& input) {
+    return detail::to_text(input, "input of activity " + activity.name());
+  }
+  template <class Result, class Part, class... Args>
+  static Result shielded(Context& ctx, Part part, Args... args) {
+    static_assert(detail::kIsTask<Result>, "romancy: a shielded part is a coroutine that returns romancy::Task");
+    const detail::Shield shield(ctx.host_);
+    auto body = part(ctx, std::move(args)...);
+    co_return co_await std::move(body);
+  }
+
+  detail::Host& host_;
+};
+
+}  // namespace romancy

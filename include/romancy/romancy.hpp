@@ -1,0 +1,10 @@
+// romancy: everything a program with workflows needs. See workflow.hpp first, then context.hpp and activity.hpp.
+#pragma once
+#include <romancy/activity.hpp>
+#include <romancy/context.hpp>
+#include <romancy/error.hpp>
+#include <romancy/json.hpp>
+#include <romancy/retry.hpp>
+#include <romancy/task.hpp>
+#include <romancy/worker.hpp>
+#include <romancy/workflow.hpp>

@@ -1,0 +1,19 @@
+// worker: main() of a program that runs workflows.
+//
+//   int main(int argc, char** argv) { return romancy::run_worker(argc, argv, {order}, {charge, refund}); }
+//
+// Takes `--config FILE` (or the environment variable ROMANCY_CONFIG), serves the given workflows until SIGTERM or
+// SIGINT, and returns the exit code: 0 stopped as asked, 75 the database is away (only with --once), 78 the
+// configuration, a name or a policy is wrong. Started by the supervisor or by hand, alone: without a supervisor and
+// without a listener it works too, by polling. A workflow may only call activities that are listed here.
+#pragma once
+#include <vector>
+
+#include <romancy/activity.hpp>
+#include <romancy/workflow.hpp>
+
+namespace romancy {
+
+int run_worker(int argc, char** argv, std::vector<WorkflowRef> workflows, std::vector<ActivityRef> activities);
+
+}  // namespace romancy

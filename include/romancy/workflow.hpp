@@ -1,0 +1,144 @@
+// workflow: the code that is replayed. A coroutine that asks for everything that is not pure: through Context.
+//
+//   const auto order = romancy::workflow("order",
+//       [](romancy::Context& ctx, Order o) -> romancy::Task<Receipt> { ... });
+//
+// The function is `Task<Out> f(Context&, In)` or `Task<Out> f(Context&)`, In by value; both convert to and from JSON.
+//
+// It may run many times: after a crash, on another host, or when it left memory, it is run from the top and given what
+// history recorded. So it must do the same when told the same: no clock, no random numbers, no I/O, no threads, no
+// global variables that change; use ctx.now(), ctx.random(), and activities. A run that does something else than history
+// says is stopped and parked with both sides named; nothing is written, and it goes on once the code is right again.
+#pragma once
+#include <memory>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <romancy/context.hpp>
+#include <romancy/detail/signature.hpp>
+#include <romancy/json.hpp>
+#include <romancy/task.hpp>
+
+namespace romancy {
+
+struct WorkflowOptions {
+  std::string queue = "default";  // start_workflow(queue => ..) chooses among the programs that serve the name
+};
+
+namespace detail {
+
+class WorkflowDefinition {
+ public:
+  WorkflowDefinition(std::string name, std::string queue) : name_(std::move(name)), queue_(std::move(queue)) {}
+  virtual ~WorkflowDefinition() = default;
+  // JSON text in, JSON text out. Must outlive the task: a lambda's captures live in the definition.
+  virtual Task<std::string> start(Context& ctx, std::string input) const = 0;
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const std::string& queue() const { return queue_; }
+
+ private:
+  std::string name_, queue_;
+};
+
+}  // namespace detail
+
+// A workflow whose types are forgotten: what run_worker() takes. Cheap to copy.
+class WorkflowRef {
+ public:
+  explicit WorkflowRef(std::shared_ptr<const detail::WorkflowDefinition> definition) : definition_(std::move(definition)) {}
+
+  [[nodiscard]] const std::string& name() const noexcept { return definition_->name(); }
+  [[nodiscard]] const std::string& queue() const noexcept { return definition_->queue(); }
+  // For the engine. The reference must outlive the task.
+  [[nodiscard]] Task<std::string> start(Context& ctx, std::string input) const {
+    return definition_->start(ctx, std::move(input));
+  }
+
+ private:
+  std::shared_ptr<const detail::WorkflowDefinition> definition_;
+};
+
+template <class In, class Out>
+class Workflow : public WorkflowRef {
+ public:
+  using WorkflowRef::WorkflowRef;
+};
+
+namespace detail {
+
+template <class T>
+struct TaskResult {
+  static constexpr bool kIs = false;
+  using Type = void;
+};
+template <class T>
+struct TaskResult<Task<T>> {
+  static constexpr bool kIs = true;
+  using Type = T;
+};
+
+template <class F, class In, class Out>
+class WorkflowOf final : public WorkflowDefinition {
+ public:
+  WorkflowOf(std::string name, std::string queue, F function)
+      : WorkflowDefinition(std::move(name), std::move(queue)), function_(std::move(function)) {}
+
+  // The body's task is a named variable: g++ 12 gets temporaries with destructors in a co_await expression wrong.
+  Task<std::string> start(Context& ctx, std::string input) const override {
+    Task<Out> body = begin(ctx, input);
+    if constexpr (std::is_void_v<Out>) {
+      co_await std::move(body);
+      co_return std::string("null");
+    } else {
+      const Out out = co_await std::move(body);
+      co_return to_text(out, "output");
+    }
+  }
+
+ private:
+  Task<Out> begin(Context& ctx, const std::string& input) const {
+    if constexpr (std::is_void_v<In>) {
+      return function_(ctx);
+    } else {
+      return function_(ctx, from_text<In>(input, "input"));
+    }
+  }
+  F function_;
+};
+
+}  // namespace detail
+
+template <class F>
+auto workflow(std::string name, F function, WorkflowOptions options = {}) {
+  using Call = detail::Signature<F>;
+  static_assert(Call::kKnown, "romancy: a workflow is a function or a lambda with plain parameter types (no auto)");
+  if constexpr (Call::kKnown) {
+    using Params = typename Call::Params;
+    using Given = typename detail::InputOf<Params>::Type;
+    using Result = detail::TaskResult<typename Call::Result>;
+    static_assert(!Call::kMutable, "romancy: a workflow's lambda must not be mutable: every instance shares it");
+    static_assert(Result::kIs, "romancy: a workflow returns romancy::Task<Output>; write `-> romancy::Task<Output>` after the "
+                               "lambda's parameters");
+    static_assert(std::is_same_v<typename detail::FirstOf<Params>::Type, Context&> && std::tuple_size_v<Params> <= 2,
+                  "romancy: a workflow is called as f(romancy::Context&) or f(romancy::Context&, Input)");
+    static_assert(!std::is_reference_v<Given>,
+                  "romancy: a workflow takes its input by value: a reference would dangle once it waits");
+    using In = std::remove_cv_t<Given>;
+    using Out = typename Result::Type;
+    if constexpr (!std::is_void_v<In>) {
+      static_assert(detail::FromJson<In>,
+                    "romancy: a workflow's input needs from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+    }
+    if constexpr (!std::is_void_v<Out>) {
+      static_assert(detail::ToJson<Out>,
+                    "romancy: a workflow's output needs to_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+    }
+    return Workflow<In, Out>(std::make_shared<const detail::WorkflowOf<F, In, Out>>(
+        std::move(name), std::move(options.queue), std::move(function)));
+  }
+}
+
+}  // namespace romancy

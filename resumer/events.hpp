@@ -1,0 +1,71 @@
+// events: the vocabulary of inbox and history. The numbers are stored: never change one, only append.
+// sql/migrations/0001 says the same numbers in its views; tests/pg checks that they agree.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace romancy::resumer {
+
+// What happened *to* an instance: rows of the inbox, written by whoever caused it.
+enum class InboxKind : std::int16_t {
+  start = 1,      // data: the input
+  message = 2,    // name: channel; data; metadata; message_id
+  timer = 3,      // op: the sleep that is over
+  timeout = 4,    // op: the receive whose wait is over
+  retry = 5,      // op: the activity to try again
+  cancel = 6,     // data: {"reason": ..}
+  recover = 7,    // its session ended; data: {"crash": bool}
+};
+
+// What the workflow did and was told: rows of the history, in the order of delivery (seq).
+// A *command* is what the code asked for; an *event* is what it was told. Replay matches op, kind and name of both.
+enum class HistoryKind : std::int16_t {
+  started = 1,              // event, op 0; data: the input
+  activity_completed = 2,   // event; name: activity; data: the result
+  activity_failed = 3,      // event; data: {"type","message","attempt"}
+  activity_retry = 4,       // command: an attempt failed and the next waits in the database; data: as above
+  timer_started = 5,        // command; name: "sleep"
+  timer_fired = 6,          // event
+  wait_started = 7,         // command; name: channel
+  message_received = 8,     // event; name: channel; data: {"message_id","data","metadata"}
+  wait_timed_out = 9,       // event; name: channel
+  subscribed = 10,          // command; name: channel
+  unsubscribed = 11,        // command; name: channel
+  published = 12,           // command; name: channel
+  event_sent = 13,          // command; name: event type
+  side_effect = 14,         // command that carries its value (now()); data: the value
+  cancel_requested = 15,    // event, op 0; data: {"reason"}
+  completed = 16,           // last; data: the output
+  failed = 17,              // last; data: {"type","message"}
+  cancelled = 18,           // last; data: {"reason"}
+};
+
+enum class TimerKind : std::int16_t { sleep = 1, timeout = 2, retry = 3, start_at = 4 };
+
+enum class Status : std::int16_t { running = 1, completed = 2, failed = 3, cancelled = 4, stuck = 5, compensating = 6 };
+
+inline bool is_final(Status status) {
+  return status == Status::completed || status == Status::failed || status == Status::cancelled;
+}
+
+struct HistoryRow {
+  std::int64_t seq = 0;  // 1, 2, 3 .. without a gap
+  std::int32_t op = 0;   // operation number in program order; 0: the instance itself
+  HistoryKind kind{};
+  std::string name;
+  std::string data;      // JSON text
+};
+
+struct InboxRow {
+  std::int64_t id = 0;
+  InboxKind kind{};
+  std::int32_t op = 0;
+  std::string name;
+  std::string data;      // JSON text; for a message the payload
+  std::string metadata;  // JSON text; messages only
+  std::int64_t message_id = 0;
+};
+
+}  // namespace romancy::resumer

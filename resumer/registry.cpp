@@ -1,0 +1,54 @@
+#include "resumer/registry.hpp"
+
+#include <algorithm>
+
+#include "resumer/sdk_names.hpp"
+
+namespace romancy::resumer {
+
+Result<Registry> Registry::make(const std::vector<WorkflowRef>& workflows, const std::vector<ActivityRef>& activities) {
+  Registry registry;
+  for (const WorkflowRef& workflow : workflows) {
+    if (const auto problem = name_problem(workflow.name()); !problem.empty()) {
+      return refuse("workflow '" + workflow.name() + "': name: " + problem);
+    }
+    if (const auto problem = name_problem(workflow.queue()); !problem.empty()) {
+      return refuse("workflow '" + workflow.name() + "': queue: " + problem);
+    }
+    if (!registry.workflows_.emplace(workflow.name(), workflow).second) {
+      return refuse("workflow '" + workflow.name() + "' is registered twice");
+    }
+  }
+  for (const ActivityRef& activity : activities) {
+    if (const auto problem = name_problem(activity.name()); !problem.empty()) {
+      return refuse("activity '" + activity.name() + "': name: " + problem);
+    }
+    if (const auto problem = detail::retry_problem(activity.retry()); !problem.empty()) {
+      return refuse("activity '" + activity.name() + "': " + problem);
+    }
+    if (!registry.activities_.emplace(activity.name(), activity).second) {
+      return refuse("activity '" + activity.name() + "' is registered twice");
+    }
+  }
+  return registry;
+}
+
+const WorkflowRef* Registry::workflow(const std::string& name) const {
+  const auto found = workflows_.find(name);
+  return found == workflows_.end() ? nullptr : &found->second;
+}
+
+const ActivityRef* Registry::activity(const std::string& name) const {
+  const auto found = activities_.find(name);
+  return found == activities_.end() ? nullptr : &found->second;
+}
+
+std::vector<const WorkflowRef*> Registry::workflows() const {
+  std::vector<const WorkflowRef*> all;
+  all.reserve(workflows_.size());
+  for (const auto& [name, workflow] : workflows_) all.push_back(&workflow);
+  std::sort(all.begin(), all.end(), [](const auto* a, const auto* b) { return a->name() < b->name(); });
+  return all;
+}
+
+}  // namespace romancy::resumer

@@ -1,0 +1,25 @@
+// Registry: the workflows and activities a program was linked with, by name. Built once, before the loop runs.
+#pragma once
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/result.hpp"
+#include "romancy/romancy.hpp"
+
+namespace romancy::resumer {
+
+class Registry {
+ public:
+  // Refuses two of one name, naming it.
+  static Result<Registry> make(const std::vector<WorkflowRef>& workflows, const std::vector<ActivityRef>& activities);
+  [[nodiscard]] const WorkflowRef* workflow(const std::string& name) const;  // nullptr: unknown
+  [[nodiscard]] const ActivityRef* activity(const std::string& name) const;
+  [[nodiscard]] std::vector<const WorkflowRef*> workflows() const;
+
+ private:
+  std::unordered_map<std::string, WorkflowRef> workflows_;
+  std::unordered_map<std::string, ActivityRef> activities_;
+};
+
+}  // namespace romancy::resumer

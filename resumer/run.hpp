@@ -1,0 +1,136 @@
+// Run: one instance's coroutine, driven by its history. Pure: no I/O, no clock, no thread.
+//
+// Model: the coroutine asks (commands: start an activity, a timer, a wait ..) and is told (events). Everything it was
+// told is in history, in the order it was told; so feeding the same history to the same code makes the same asks.
+//   replay():   feeds history. Each recorded command must be the next one the code asks for, each recorded event must
+//               answer an open ask: same op, same kind, same name. Anything else is a Mismatch: the run is dead, the
+//               instance is parked with the text (what was expected, what came), nothing is written.
+//   deliver():  feeds inbox rows, in id order; each becomes a history event, or stays (a message nobody awaits yet; a cancel
+//               while an activity is under way), or is dropped (the time-out of a wait that a message won). A row that
+//               stayed may be delivered again.
+//   activity_done(): feeds the outcome of an attempt the engine ran.
+//   take():     everything to write since the last take, to be committed in one transaction, and the activities to
+//               start *after* that commit was accepted (promise 5: a result is durable before the next activity starts).
+//
+// What is told in which form:
+//   activity   asking is not recorded; activity_completed or activity_failed is. A pause of more than a second before the next
+//              attempt is recorded (activity_retry, deadline of kind retry) and so is its end (timer_fired "retry"), so
+//              that a rebuilt run knows the number of attempts and whether to wait. Shorter pauses are not recorded.
+//   receive    wait_started, always; then message_received or wait_timed_out.
+//   cancel     cancel_requested: thrown at whatever the code waits for at that point of history. While an activity is under
+//              way (or may have been, in a run that was rebuilt) the row stays in the inbox: first the result is
+//              recorded, then the cancellation. An attempt that fails meanwhile is not tried again.
+//
+// The coroutine runs inside these calls until it waits. Exceptions of workflow code end here: they fail the workflow.
+// When the workflow fails or is cancelled, the registered compensations run, newest first, as activities; only then does
+// the final event come. Cancellation is an exception at the point of waiting, sticky until the workflow ends; a workflow
+// that catches it and returns a value has completed. While compensations run, a cancel is dropped.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/base/result.hpp"
+#include "resumer/events.hpp"
+
+namespace romancy::resumer {
+
+class Registry;  // registry.hpp: the workflows and activities of this program
+
+struct RunInfo {
+  std::string instance_id;
+  std::string workflow_name;
+  int generation = 0;
+};
+
+struct TimerStart {
+  std::int32_t op = 0;
+  TimerKind kind{};
+  std::optional<std::chrono::microseconds> after;  // from the commit, by the database's clock
+  std::optional<std::string> at;                   // or a moment, RFC 3339 UTC
+};
+
+struct Outgoing {  // a message this workflow published
+  std::string channel, data, metadata;
+  std::optional<std::string> target;
+};
+
+struct OutboxRow {
+  std::string event_id;  // deterministic: instance, op, generation
+  std::string type, source, data, content_type;
+};
+
+struct SubscriptionChange {
+  std::string channel;
+  bool on = true;
+};
+
+struct ActivityStart {
+  std::int32_t op = 0;
+  int attempt = 1;
+  std::string name;
+  std::string input;                   // JSON text
+  std::string key;                     // idempotency key: "<instance>:<op>:<generation>", the same over retries
+  std::chrono::milliseconds delay{0};  // a short retry waits in memory
+};
+
+struct ActivityOutcome {
+  std::int32_t op = 0;
+  int attempt = 1;
+  bool ok = false;
+  std::string data;                  // ok: the result as JSON text
+  std::string error_type, error_message;
+  bool terminal = false;             // the activity said: do not retry
+};
+
+struct Output {
+  std::vector<HistoryRow> history;
+  std::vector<TimerStart> timers;
+  std::vector<std::int32_t> timers_over;      // ops whose timer row (if any) is to be deleted
+  std::vector<std::int64_t> consumed;         // inbox ids to delete
+  std::vector<std::int64_t> seen;             // inbox ids that stay and need not wake anybody
+  std::vector<SubscriptionChange> subscriptions;
+  std::vector<Outgoing> messages;
+  std::vector<OutboxRow> outbox;
+  std::vector<ActivityStart> activities;      // to start after the commit
+  Status status = Status::running;
+  bool release = true;                        // false: activities are under way, keep the lease
+  // The code waits on this channel, and the inbox may hold rows that are not in memory (marked seen: an earlier run left
+  // them, or this one had too many). Read those with ids above seen_after, answer with Run::seen(), and take() again:
+  // everything else this output would say is held back until then.
+  std::optional<std::string> ask_seen;
+  std::int64_t seen_after = 0;
+
+  [[nodiscard]] bool empty() const;           // nothing to write (release alone does not count)
+};
+
+class Run {
+ public:
+  // Refuses when the workflow is not registered.
+  static Result<std::unique_ptr<Run>> make(const Registry& registry, RunInfo info);
+  virtual ~Run() = default;
+
+  // The database's clock, for now(): microseconds since 1970 at this moment, set before each call that runs code.
+  virtual void clock(std::int64_t unix_micros) = 0;
+  // The whole history, once, before anything is delivered. Error refuse: the mismatch.
+  virtual Result<void> replay(std::span<const HistoryRow> rows) = 0;
+  // `left_behind`: the inbox may hold seen rows this Run has never been given (a cold claim said so). Before deliver().
+  virtual void left_behind(bool some) = 0;
+  virtual Result<void> deliver(std::span<const InboxRow> rows) = 0;   // refuse: malformed or impossible
+  // The answer to ask_seen: seen rows of that channel above seen_after, in id order, and whether these are all of them.
+  virtual Result<void> seen(const std::string& channel, std::span<const InboxRow> rows, bool all) = 0;
+  virtual Result<void> activity_done(const ActivityOutcome& outcome) = 0;
+  virtual Output take() = 0;
+
+  [[nodiscard]] virtual bool finished() const = 0;
+  [[nodiscard]] virtual std::int64_t last_seq() const = 0;
+  // Ops of activities handed out by take() whose outcome has not come (for a rebuilt run: to be started anew).
+  [[nodiscard]] virtual std::vector<std::int32_t> under_way() const = 0;
+};
+
+}  // namespace romancy::resumer

@@ -1,0 +1,224 @@
+#include "tests/support/script.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "resumer/history.hpp"
+
+namespace romancy::test {
+
+using namespace resumer;
+
+namespace {
+
+std::unique_ptr<Registry> registry_of(const std::vector<WorkflowRef>& workflows, const std::vector<ActivityRef>& activities) {
+  auto made = Registry::make(workflows, activities);
+  if (!made) throw std::invalid_argument(made.error().text);
+  return std::make_unique<Registry>(std::move(*made));
+}
+
+}  // namespace
+
+Script::Script(std::vector<WorkflowRef> workflows, std::vector<ActivityRef> activities)
+    : registry_(registry_of(workflows, activities)) {}
+
+void Script::restart(std::vector<WorkflowRef> workflows, std::vector<ActivityRef> activities) {
+  run_.reset();
+  registry_ = registry_of(workflows, activities);
+  if (!stuck.empty()) {
+    stuck.clear();
+    status = Status::running;
+  }
+  put(InboxKind::recover, 0, {}, R"({"crash":false})");
+}
+
+void Script::start(const std::string& workflow, const std::string& input, const std::string& instance_id) {
+  instance_id_ = instance_id;
+  workflow_ = workflow;
+  put(InboxKind::start, 0, {}, input);
+}
+
+void Script::put(InboxKind kind, std::int32_t op, const std::string& name, const std::string& data) {
+  if (is_final(status)) return;
+  inbox.push_back({{++last_id_, kind, op, name, data, {}, 0}, false});
+}
+
+std::int64_t Script::message(const std::string& channel, const std::string& data, const std::string& metadata) {
+  put(InboxKind::message, 0, channel, data);
+  if (!inbox.empty()) {
+    inbox.back().row.metadata = metadata;
+    inbox.back().row.message_id = ++last_message_;
+  }
+  return last_message_;
+}
+
+void Script::cancel(const std::string& reason) { put(InboxKind::cancel, 0, {}, R"({"reason":")" + reason + R"("})"); }
+
+bool Script::fire(std::int32_t op) {
+  const auto node = deadlines.extract(op);
+  if (!node) return false;
+  fired_.insert(op);
+  const Deadline& deadline = node.mapped();
+  clock_us = std::max(clock_us, deadline.due_us);
+  put(deadline.kind == TimerKind::sleep ? InboxKind::timer : deadline.kind == TimerKind::retry ? InboxKind::retry : InboxKind::timeout,
+      op);
+  return true;
+}
+
+bool Script::fire_next() {
+  const auto first = std::min_element(deadlines.begin(), deadlines.end(),
+                                      [](const auto& a, const auto& b) { return a.second.due_us < b.second.due_us; });
+  return first != deadlines.end() && fire(first->first);
+}
+
+void Script::point() {
+  if (points++ == die_at) throw Died{};
+}
+
+std::vector<InboxRow> Script::unseen() const {
+  std::vector<InboxRow> rows;
+  for (const Mail& mail : inbox) {
+    if (!mail.seen && rows.size() < static_cast<std::size_t>(inbox_limit)) rows.push_back(mail.row);
+  }
+  return rows;
+}
+
+void Script::settle() {
+  for (int turns = 0; stuck.empty() && !is_final(status) && !unseen().empty(); ++turns) {
+    if (turns > 100'000) throw std::logic_error("the run does not come to rest");
+    try {
+      turn();
+    } catch (const Died&) {
+      run_.reset();
+      put(InboxKind::recover, 0, {}, R"({"crash":true})");
+    }
+  }
+  if (is_final(status)) run_.reset();
+}
+
+void Script::park(const std::string& why) {
+  stuck = why;
+  status = Status::stuck;
+  run_.reset();
+}
+
+// From a claim to the release of the lease.
+void Script::turn() {
+  const auto give = [&](Result<void> told) {
+    if (!told) park(told.error().text);
+    return told.has_value();
+  };
+  if (!run_) {
+    auto made = Run::make(*registry_, {instance_id_, workflow_, 0});
+    if (!made) return park(made.error().text);
+    run_ = std::move(*made);
+    run_->left_behind(std::any_of(inbox.begin(), inbox.end(), [](const Mail& mail) { return mail.seen; }));
+    run_->clock(clock_us);
+    if (!give(run_->replay(history))) return;
+    EXPECT_EQ(run_->last_seq(), static_cast<std::int64_t>(history.size()));
+  }
+  run_->clock(clock_us);
+  if (!give(run_->deliver(unseen()))) return;
+  for (;;) {
+    Output output = run_->take();
+    if (output.ask_seen) {
+      EXPECT_TRUE(output.empty());
+      EXPECT_FALSE(output.release);
+      std::vector<InboxRow> rows;
+      bool all = true;
+      for (const Mail& mail : inbox) {
+        if (!mail.seen || mail.row.kind != InboxKind::message || mail.row.name != *output.ask_seen || mail.row.id <= output.seen_after) {
+          continue;
+        }
+        if (rows.size() == static_cast<std::size_t>(seen_limit)) {
+          all = false;
+          break;
+        }
+        rows.push_back(mail.row);
+      }
+      if (!give(run_->seen(*output.ask_seen, rows, all))) return;
+      continue;
+    }
+    EXPECT_EQ(output.release, output.activities.empty());  // here nothing else is ever under way at a commit
+    EXPECT_EQ(run_->under_way().size(), output.activities.size());
+    point();
+    commit(output);
+    point();
+    for (const ActivityStart& start : output.activities) {
+      attempts.push_back(start);
+      if (on_activity) on_activity(start);
+      const ActivityRef* activity = registry_->activity(start.name);
+      Attempt attempt(instance_id_, start.attempt, start.key, {});
+      const AttemptResult result = activity->run(attempt, start.input);
+      point();
+      // As the engine does: what arrived meanwhile comes first when a hint made it look.
+      if (const auto rows = unseen(); !rows.empty() && !give(run_->deliver(rows))) return;
+      if (!give(run_->activity_done({start.op, start.attempt, result.ok, result.data, result.error_type, result.error_message,
+                                     result.terminal}))) {
+        return;
+      }
+    }
+    if (!output.activities.empty()) continue;
+    if (is_final(status)) return;
+    if (const auto rows = unseen(); !rows.empty()) {
+      if (!give(run_->deliver(rows))) return;
+      continue;
+    }
+    if (evict_always) run_.reset();
+    return;
+  }
+}
+
+void Script::commit(const Output& output) {
+  ++commits;
+  const auto exists = [&](std::int64_t id) {
+    return std::find_if(inbox.begin(), inbox.end(), [&](const Mail& mail) { return mail.row.id == id; });
+  };
+  for (const HistoryRow& row : output.history) {
+    EXPECT_EQ(row.seq, static_cast<std::int64_t>(history.size()) + 1);
+    EXPECT_TRUE(Json::accept(row.data)) << row.data;
+    history.push_back(row);
+  }
+  for (const std::int64_t id : output.consumed) {
+    const auto mail = exists(id);
+    if (mail == inbox.end()) ADD_FAILURE() << "inbox row " << id << " is consumed twice";
+    else inbox.erase(mail);
+  }
+  for (const std::int64_t id : output.seen) {
+    const auto mail = exists(id);
+    if (mail == inbox.end() || mail->seen) ADD_FAILURE() << "inbox row " << id << " is reported as seen twice, or after its end";
+    else mail->seen = true;
+  }
+  for (const std::int32_t op : output.timers_over) {
+    EXPECT_TRUE(deadlines.erase(op) == 1 || fired_.contains(op)) << "operation " << op << " has no deadline that could be over";
+  }
+  for (const TimerStart& timer : output.timers) {
+    const std::int64_t after = timer.after ? timer.after->count() : 0;
+    EXPECT_TRUE(deadlines.emplace(timer.op, Deadline{timer.kind, clock_us + after, timer.at}).second) << "deadline " << timer.op;
+  }
+  for (const SubscriptionChange& change : output.subscriptions) {
+    if (change.on) subscriptions.insert(change.channel);
+    else subscriptions.erase(change.channel);
+  }
+  messages.insert(messages.end(), output.messages.begin(), output.messages.end());
+  for (const OutboxRow& row : output.outbox) EXPECT_TRUE(outbox.emplace(row.event_id, row).second) << row.event_id;
+  status = output.status;
+  if (is_final(status)) {
+    inbox.clear();
+    deadlines.clear();
+    subscriptions.clear();
+  }
+}
+
+std::string Script::told(bool with_data) const {
+  std::string text;
+  for (const HistoryRow& row : history) {
+    text += std::to_string(row.seq) + " " + describe(row.kind, row.op, row.name) + (with_data ? " " + row.data : "") + "\n";
+  }
+  return text;
+}
+
+}  // namespace romancy::test

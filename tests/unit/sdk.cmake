@@ -1,0 +1,12 @@
+# The replay core, driven by a script in memory.
+romancy_test(test_run unit
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/run_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_cancel_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/run_replay_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_crash_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/run_mailbox_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../support/script.cpp
+  LIBS romancy_sdk_core)
+# The public headers as a user's program sees them: JSON with diagnostics, over a library built without.
+romancy_test(test_sdk unit
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/sdk_json_test.cpp ${CMAKE_CURRENT_LIST_DIR}/sdk_activity_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/task_test.cpp
+  LIBS romancy_sdk_core)
+target_compile_definitions(test_sdk PRIVATE JSON_DIAGNOSTICS=1)
