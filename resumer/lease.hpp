@@ -1,0 +1,48 @@
+// Lease: one instance this process holds, and what is under way for it. Internal to the resumer.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "common/io/alarm.hpp"
+#include "resumer/resumer.hpp"
+
+namespace romancy::resumer {
+
+struct Resumer::Attempting {
+  ActivityStart start;
+  std::stop_source stop;
+  std::unique_ptr<io::Alarm> delay;  // a short retry waits here
+};
+
+struct Resumer::Lease {
+  std::string instance_id, workflow_name;
+  std::int64_t token = 0;
+  std::int64_t created_us = 0;
+  bool is_new = false;                 // no history yet: its first activity is measured against created_us
+  std::unique_ptr<Run> run;            // null while its history is being read
+  Output pending;                      // taken, not yet sent
+  std::int64_t committed_seq = 0;      // last history row known to be durable
+  bool committing = false;             // one commit of this run is under way: take no more until it is answered
+  bool asking = false;                 // waiting for the rows an earlier run left behind
+  bool dirty = false;                  // the run went on while committing: step again after it
+  bool look_wanted = false;            // a hint came while committing
+  bool poked = false;                  // a poke for it waits in the queue: a claim must take it once we let go
+  std::string broken;                  // park it with this reason once the commit under way is answered
+  bool giving_up = false;              // the commit under way parks or fails the instance
+  std::map<std::int32_t, Attempting> attempts;  // by op
+};
+
+// Pure helpers of the engine.
+
+// `later` was taken after `earlier`, nothing was committed in between.
+Output merge(Output earlier, Output later);
+// Runs one attempt of an activity on a pool thread; never throws.
+ActivityOutcome run_attempt(const ActivityRef* activity, const ActivityStart& start, const std::string& instance_id,
+                            const std::stop_token& stop);
+// The output says no more than "the start row was told": durable already, so its activities may begin before a commit.
+bool says_only_started(const Output& output);
+
+}  // namespace romancy::resumer

@@ -1,0 +1,361 @@
+#include "resumer/resumer.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "common/base/json.hpp"
+#include "common/base/log.hpp"
+#include "resumer/lease.hpp"
+
+namespace romancy::resumer {
+
+using namespace std::chrono_literals;
+using proc::Counter;
+using proc::Histogram;
+using proc::Why;
+
+namespace {
+
+// A run that killed its worker this often is parked (decision 12).
+constexpr int kCrashesToPark = 5;
+// Who skipped a locked instance comes back after 1, 2, 4 .. ms (storage-model H5); a lock may be held for long.
+constexpr std::chrono::milliseconds kSkipDelayMax{1000};
+
+template <class T>
+void append(std::vector<T>& to, std::vector<T>&& from) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+}
+
+}  // namespace
+
+Output merge(Output earlier, Output later) {
+  append(earlier.history, std::move(later.history));
+  append(earlier.timers, std::move(later.timers));
+  append(earlier.timers_over, std::move(later.timers_over));
+  append(earlier.consumed, std::move(later.consumed));
+  append(earlier.seen, std::move(later.seen));
+  append(earlier.subscriptions, std::move(later.subscriptions));
+  append(earlier.messages, std::move(later.messages));
+  append(earlier.outbox, std::move(later.outbox));
+  append(earlier.activities, std::move(later.activities));
+  earlier.status = later.status;
+  earlier.release = later.release;
+  earlier.ask_seen = std::move(later.ask_seen);
+  return earlier;
+}
+
+bool says_only_started(const Output& output) {
+  return output.history.size() == 1 && output.history.front().kind == HistoryKind::started && output.timers.empty() &&
+         output.timers_over.empty() && output.seen.empty() && output.subscriptions.empty() && output.messages.empty() &&
+         output.outbox.empty() && output.status == Status::running && !output.release;
+}
+
+// ---------------------------------------------------------------------------------------------- looking for work
+
+void Resumer::look(Why why) {
+  const auto room = config_.max_in_flight - static_cast<int>(leases_.size());
+  if (session_ == 0 || drained_ || room <= 0) {
+    starved_ = room <= 0;
+    sweeper_.done(false);
+    return;
+  }
+  if (why == Why::poll || why == Why::resync) {
+    // A poke whose claim was rolled back may lie below the marks: the sweep begins at the bottom.
+    marks_.assign(routes_.size(), "0");
+    slot_.add(Counter::wakes_swept);
+  } else if (why == Why::hint) {
+    slot_.add(Counter::wakes_notified);
+  }
+  slot_.add(Counter::claims);
+  const auto sent = std::chrono::steady_clock::now();
+  store_.claim(session_, routes_, marks_, std::min(room, config_.max_workflows), config_.max_messages,
+               [this, sent, session = session_](Result<Claim> claim) {
+                 if (session != session_) return;  // another life
+                 if (!claim) {
+                   log::warn("claim failed", {{"error", claim.error().text}});
+                   sweeper_.done(false);  // a lost connection: on_down follows. Anything else: the next look
+                   return;
+                 }
+                 slot_.record(Histogram::claim_time, std::chrono::steady_clock::now() - sent);
+                 claimed(std::move(*claim));
+               });
+}
+
+void Resumer::claimed(Claim claim) {
+  if (claim.over) {
+    session_lost({ErrorKind::retry, "the session was ended by somebody else", {}});
+    return;
+  }
+  if (claim.marks.size() == routes_.size()) marks_ = std::move(claim.marks);
+  if (claim.clock_us != 0) set_clock(claim.clock_us);
+  slot_.add(Counter::runs_claimed, claim.runs.size());
+  for (Claimed& run : claim.runs) adopt(std::move(run));
+  if (session_ == 0) return;
+  if (claim.skipped > 0) {
+    sweeper_.look_in(skip_delay_);
+    skip_delay_ = std::min(skip_delay_ * 2, kSkipDelayMax);
+  } else {
+    skip_delay_ = 1ms;
+  }
+  sweeper_.done(claim.more);
+}
+
+void Resumer::adopt(Claimed claimed) {
+  forget(claimed.instance_id);  // the database gave it to us anew: an older run of it is over
+  auto owned = std::make_unique<Lease>();
+  Lease& lease = *owned;
+  lease.instance_id = claimed.instance_id;
+  lease.workflow_name = claimed.workflow_name;
+  lease.token = claimed.token;
+  lease.created_us = claimed.created_us;
+  leases_[claimed.instance_id] = std::move(owned);
+  auto copy = cache_.take(claimed.instance_id, claimed.token);
+  if (claimed.crashes >= kCrashesToPark) {
+    return park(lease, "crash: " + std::to_string(claimed.crashes) + " workers died running it");
+  }
+  if (claimed.fresh && copy) {
+    lease.run = std::move(copy);
+    lease.committed_seq = lease.run->last_seq();
+    return deliver(lease, claimed.inbox);
+  }
+  auto run = Run::make(registry_, {claimed.instance_id, claimed.workflow_name, claimed.generation});
+  if (!run) return park(lease, run.error().text);
+  (*run)->left_behind(claimed.left_behind);
+  slot_.add(Counter::replays);
+  if (!claimed.fresh) {
+    lease.run = std::move(*run);
+    return replay(lease, claimed.history, std::move(claimed.inbox));
+  }
+  // It was ours, but the copy went out of the cache: the claim sent no history.
+  store_.read_history(lease.instance_id,
+                      [this, id = lease.instance_id, token = lease.token, run = std::make_shared<std::unique_ptr<Run>>(std::move(*run)),
+                       inbox = std::move(claimed.inbox)](Result<std::vector<HistoryRow>> history) {
+                        Lease* held_one = held(id, token);
+                        if (held_one == nullptr) return;
+                        if (!history) {
+                          log::warn("read_history failed", {{"instance_id", id}, {"error", history.error().text}});
+                          // The lease stays ours; a passing error would leave it idle. A new session frees it.
+                          return session_lost(history.error());
+                        }
+                        held_one->run = std::move(*run);
+                        replay(*held_one, *history, inbox);
+                      });
+}
+
+void Resumer::replay(Lease& lease, const std::vector<HistoryRow>& history, std::vector<InboxRow> inbox) {
+  lease.is_new = history.empty();
+  lease.run->clock(clock_us());
+  if (auto replayed = lease.run->replay(history); !replayed) return park(lease, replayed.error().text);
+  lease.committed_seq = lease.run->last_seq();
+  deliver(lease, inbox);
+}
+
+void Resumer::deliver(Lease& lease, const std::vector<InboxRow>& inbox) {
+  if (std::any_of(inbox.begin(), inbox.end(), [](const InboxRow& row) { return row.kind == InboxKind::cancel; })) {
+    for (auto& [op, attempt] : lease.attempts) attempt.stop.request_stop();
+  }
+  lease.run->clock(clock_us());
+  if (auto delivered = lease.run->deliver(inbox); !delivered) return park(lease, delivered.error().text);
+  step(lease);
+}
+
+// ------------------------------------------------------------------------------------------- from a run to a commit
+
+void Resumer::step(Lease& lease, bool look) {
+  if (lease.committing || lease.asking) {
+    lease.dirty = true;
+    lease.look_wanted |= look;
+    return;
+  }
+  Output output = merge(std::exchange(lease.pending, {}), lease.run->take());
+  if (output.ask_seen) {
+    const std::string channel = *output.ask_seen;
+    output.ask_seen.reset();
+    lease.pending = std::move(output);
+    lease.asking = true;
+    return ask_seen(lease, channel, 0);
+  }
+  if (!look && (says_only_started(output) || (output.empty() && !output.release))) {
+    auto activities = std::exchange(output.activities, {});
+    lease.pending = std::move(output);  // travels with the first result
+    return start_activities(lease, std::move(activities));
+  }
+  commit(lease, std::move(output));
+}
+
+void Resumer::ask_seen(Lease& lease, const std::string& channel, std::int64_t after_id) {
+  const int max = config_.max_messages;
+  store_.read_seen(session_, {lease.instance_id, lease.token, {}, {}}, channel, after_id, max,
+                   [this, id = lease.instance_id, token = lease.token, channel, max](Result<std::vector<InboxRow>> rows) {
+                     Lease* asked = held(id, token);
+                     if (asked == nullptr) return;
+                     if (!rows) {
+                       log::warn("read_seen failed", {{"instance_id", id}, {"error", rows.error().text}});
+                       return session_lost(rows.error());
+                     }
+                     const bool all = rows->size() < static_cast<std::size_t>(max);
+                     asked->run->clock(clock_us());
+                     asked->asking = false;
+                     if (auto told = asked->run->seen(channel, *rows, all); !told) return park(*asked, told.error().text);
+                     step(*asked, std::exchange(asked->look_wanted, false));
+                   });
+}
+
+void Resumer::commit(Lease& lease, Output output, std::string note) {
+  lease.committing = true;
+  lease.dirty = lease.look_wanted = false;
+  AfterCommit after{.activities = std::exchange(output.activities, {}),
+                    .finished = is_final(output.status),
+                    .last_seq = output.history.empty() ? lease.committed_seq : output.history.back().seq};
+  commits_.push({lease.instance_id, lease.token, std::move(note), std::move(output)},
+                [this, id = lease.instance_id, token = lease.token, after = std::move(after)](Result<Committed> answer) mutable {
+                  committed(id, token, std::move(after), std::move(answer));
+                  if (drained_) end_drain();
+                });
+}
+
+void Resumer::committed(const std::string& instance_id, std::int64_t token, AfterCommit after, Result<Committed> answer) {
+  Lease* lease = held(instance_id, token);
+  if (lease == nullptr) return;
+  lease->committing = false;
+  if (!answer) return fail_on_data(*lease, answer.error());
+  if (!answer->accepted) {
+    log::warn("lease lost, the run is dropped", {{"instance_id", instance_id}, {"lease_token", token}});
+    slot_.add(Counter::runs_fenced);
+    return forget(instance_id);
+  }
+  slot_.add(Counter::runs_committed);
+  set_clock(answer->clock_us);
+  if (answer->released) {
+    if (after.finished) slot_.add(Counter::workflows_finished);
+    if (!after.finished && !lease->giving_up) cache_.put(instance_id, token, std::move(lease->run));
+    return forget(instance_id);
+  }
+  if (!lease->broken.empty()) return park(*lease, lease->broken);
+  lease->committed_seq = after.last_seq;
+  start_activities(*lease, std::move(after.activities));
+  if (!answer->inbox.empty()) return deliver(*lease, answer->inbox);
+  if (lease->dirty || lease->look_wanted) step(*lease, lease->look_wanted);
+}
+
+void Resumer::park(Lease& lease, const std::string& why) {
+  if (lease.committing) {  // one commit of a run at a time: this one comes after it
+    lease.broken = why;
+    return;
+  }
+  log::error("instance parked", {{"instance_id", lease.instance_id}, {"workflow_name", lease.workflow_name}, {"reason", why}});
+  for (auto& [op, attempt] : lease.attempts) attempt.stop.request_stop();
+  lease.attempts.clear();
+  lease.giving_up = true;
+  Output output;  // nothing of the run is written
+  output.status = Status::stuck;
+  output.release = true;
+  commit(lease, std::move(output), why);
+}
+
+// The database refused the values of this run alone: the workflow fails with that error, as far as it had come.
+void Resumer::fail_on_data(Lease& lease, const Error& why) {
+  if (lease.giving_up) {
+    log::error("instance cannot be written, its lease is kept until the session ends",
+               {{"instance_id", lease.instance_id}, {"error", why.text}});
+    return;
+  }
+  log::error("workflow failed on its own data", {{"instance_id", lease.instance_id}, {"error", why.text}});
+  for (auto& [op, attempt] : lease.attempts) attempt.stop.request_stop();
+  lease.attempts.clear();
+  lease.giving_up = true;
+  Output output;
+  output.history.push_back({lease.committed_seq + 1, 0, HistoryKind::failed, {},
+                            dump_json(Json{{"type", "DataError"}, {"message", why.text}})});
+  output.status = Status::failed;
+  output.release = true;
+  commit(lease, std::move(output));
+}
+
+// ------------------------------------------------------------------------------------------------------ activities
+
+void Resumer::start_activities(Lease& lease, std::vector<ActivityStart> activities) {
+  if (drained_) return;  // their instance is freed with the session, and they start elsewhere
+  for (ActivityStart& start : activities) {
+    const std::int32_t op = start.op;
+    const auto delay = start.delay;
+    Attempting& attempt = lease.attempts[op];
+    attempt.start = std::move(start);
+    attempt.stop = std::stop_source();
+    attempt.delay.reset();
+    if (delay > 0ms) {
+      attempt.delay = std::make_unique<io::Alarm>(
+          process_.loop(), [this, id = lease.instance_id, token = lease.token, op] { run_activity(id, token, op); });
+      attempt.delay->set_in(delay);
+    } else {
+      run_activity(lease.instance_id, lease.token, op);
+    }
+  }
+}
+
+void Resumer::run_activity(const std::string& instance_id, std::int64_t token, std::int32_t op) {
+  Lease* lease = held(instance_id, token);
+  if (lease == nullptr || drained_) return;
+  Attempting& attempt = lease->attempts.at(op);
+  if (std::exchange(lease->is_new, false)) {
+    slot_.record(Histogram::start_to_activity, std::chrono::microseconds(clock_us() - lease->created_us));
+  }
+  ++running_;
+  pool_->submit({[ref = registry_.activity(attempt.start.name), start = attempt.start, instance_id,
+                  stop = attempt.stop.get_token()] { return run_attempt(ref, start, instance_id, stop); },
+                 [this, instance_id, token](const ActivityOutcome& outcome) {
+                   --running_;
+                   slot_.add(Counter::activities_run);
+                   if (!outcome.ok) slot_.add(Counter::activities_failed);
+                   activity_done(instance_id, token, outcome);
+                   if (drained_) end_drain();
+                 }});
+}
+
+void Resumer::activity_done(const std::string& instance_id, std::int64_t token, const ActivityOutcome& outcome) {
+  Lease* lease = held(instance_id, token);
+  if (lease == nullptr || lease->giving_up || !lease->broken.empty()) return;  // it ran for a lease that is gone: its successor runs it again
+  lease->attempts.erase(outcome.op);
+  lease->run->clock(clock_us());
+  if (auto told = lease->run->activity_done(outcome); !told) return park(*lease, told.error().text);
+  step(*lease);
+}
+
+// ----------------------------------------------------------------------------------------------------------- leases
+
+// Something came in for an instance we hold: its next commit looks. If none is under way, make an empty one now.
+void Resumer::look_at_held(const std::string& instance_id) {
+  const auto found = leases_.find(instance_id);
+  if (found == leases_.end()) return;
+  Lease& lease = *found->second;
+  lease.poked = true;
+  if (lease.run == nullptr || lease.giving_up) return;  // about to look, or to end
+  step(lease, true);
+}
+
+void Resumer::forget(const std::string& instance_id) {
+  const auto found = leases_.find(instance_id);
+  if (found == leases_.end()) return;
+  for (auto& [op, attempt] : found->second->attempts) attempt.stop.request_stop();
+  const bool poked = found->second->poked;
+  leases_.erase(found);
+  if (std::exchange(starved_, false) || poked) sweeper_.hint();
+}
+
+Resumer::Lease* Resumer::held(const std::string& instance_id, std::int64_t token) {
+  const auto found = leases_.find(instance_id);
+  return found != leases_.end() && found->second->token == token ? found->second.get() : nullptr;
+}
+
+void Resumer::set_clock(std::int64_t clock) {
+  const auto mono = std::chrono::steady_clock::now().time_since_epoch();
+  clock_offset_us_ = clock - std::chrono::duration_cast<std::chrono::microseconds>(mono).count();
+}
+
+std::int64_t Resumer::clock_us() const {
+  const auto mono = std::chrono::steady_clock::now().time_since_epoch();
+  return clock_offset_us_ + std::chrono::duration_cast<std::chrono::microseconds>(mono).count();
+}
+
+}  // namespace romancy::resumer

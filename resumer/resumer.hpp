@@ -1,0 +1,122 @@
+// Resumer: claims instances that have something to do, runs their coroutines, and commits what they did.
+//
+// One loop, one connection, one session. A turn of an instance:
+//
+//     claim -> (memory, or history -> replay) -> deliver inbox -> take -> commit -> activities -> deliver -> take -> ...
+//                                                                    \-> released: suspended, kept in RunCache
+//
+// Promises
+//   - An activity starts only after everything before it is durable (its predecessors' results, subscriptions, sent
+//     events). The one exception is the first activity of an instance that did nothing else yet: the start row is
+//     durable already, and telling it again tells the same.
+//   - A run that lost its lease writes nothing: every commit carries (session, token). Its activities may still end;
+//     their outcome is dropped.
+//   - What arrives while an instance is held is seen at its next commit; a hint for it makes an empty commit at once.
+// Sessions: a new one after every (re)connect, naming the former ones so that their instances are free at once. All
+//   runs in memory are dropped then: the database may know less or more than they do.
+// Bounds: worker.max_in_flight leases (no claim beyond), worker.cache_instances suspended, worker.activity_threads.
+// Failure: the database away: not ready, no leases, reconnect for ever. A mismatch in replay parks the instance.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "common/io/alarm.hpp"
+#include "common/pg/kept_conn.hpp"
+#include "common/proc/hub_client.hpp"
+#include "common/proc/process.hpp"
+#include "common/proc/sweeper.hpp"
+#include "resumer/activity_pool.hpp"
+#include "resumer/commit_queue.hpp"
+#include "resumer/registry.hpp"
+#include "resumer/run_cache.hpp"
+#include "resumer/run_store.hpp"
+
+namespace romancy::resumer {
+
+class Resumer final : public proc::Service {
+ public:
+  Resumer(proc::Process& process, const Registry& registry);
+  ~Resumer() override;
+
+  void start() override;
+  void drain(std::function<void()> done) override;
+
+ private:
+  struct Lease;      // one instance we hold
+  struct Attempting; // one activity attempt under way
+  struct AfterCommit {  // what waits for a commit's answer
+    std::vector<ActivityStart> activities;
+    bool finished = false;
+    std::int64_t last_seq = 0;
+  };
+  using Leases = std::unordered_map<std::string, std::unique_ptr<Lease>>;
+
+  // session.cpp: the connection's and the session's life
+  void connected();
+  void start_again(const Error& why);
+  void begin_session();
+  void session_started(const std::vector<Route>& routes);
+  void session_lost(const Error& why);
+  void beat();
+  void end_drain();
+
+  // resumer.cpp: the instances' life
+  void look(proc::Why why);
+  void claimed(Claim claim);
+  void adopt(Claimed claimed);
+  void replay(Lease& lease, const std::vector<HistoryRow>& history, std::vector<InboxRow> inbox);
+  void deliver(Lease& lease, const std::vector<InboxRow>& inbox);
+  void step(Lease& lease, bool look = false);  // look: commit even if there is nothing to write
+  void ask_seen(Lease& lease, const std::string& channel, std::int64_t after_id);
+  void commit(Lease& lease, Output output, std::string note = {});
+  void committed(const std::string& instance_id, std::int64_t token, AfterCommit after, Result<Committed> answer);
+  void start_activities(Lease& lease, std::vector<ActivityStart> activities);
+  void run_activity(const std::string& instance_id, std::int64_t token, std::int32_t op);
+  void activity_done(const std::string& instance_id, std::int64_t token, const ActivityOutcome& outcome);
+  void park(Lease& lease, const std::string& why);
+  void fail_on_data(Lease& lease, const Error& why);
+  void look_at_held(const std::string& instance_id);
+  void forget(const std::string& instance_id);
+  Lease* held(const std::string& instance_id, std::int64_t token);
+  void set_clock(std::int64_t clock_us);
+  [[nodiscard]] std::int64_t clock_us() const;
+
+  proc::Process& process_;
+  const proc::Config& config_;
+  proc::Slot slot_;
+  const Registry& registry_;
+  pg::KeptConn conn_;
+  RunStore store_;
+  CommitQueue commits_;
+  RunCache cache_;
+  proc::HubClient hub_;
+  proc::Sweeper sweeper_;
+  io::Alarm heart_;
+
+  std::int64_t session_ = 0;              // 0: none
+  std::vector<std::int64_t> former_;      // sessions of this process that may still hold leases
+  std::vector<int> routes_;
+  std::vector<std::string> marks_;        // low-water mark of each route; reset by polls and resyncs
+  Leases leases_;
+  std::chrono::milliseconds skip_delay_{1};
+  bool starved_ = false;                  // a look was refused for want of room
+  std::int64_t clock_offset_us_ = 0;      // database clock minus our monotonic clock
+  bool connected_before_ = false;
+  std::function<void()> drained_;         // set: draining
+  bool ending_ = false;
+  std::size_t running_ = 0;               // activity attempts on the pool
+  std::unique_ptr<ActivityPool> pool_;    // last: its threads end first
+};
+
+// The channels (and the group: decision 7) a program with these workflows subscribes to.
+proc::Subscription subscription_of(const Registry& registry);
+
+}  // namespace romancy::resumer

@@ -1,0 +1,209 @@
+// The resumer's connection and session: begin, beat, lose, end. The instances' life is in resumer.cpp.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "common/base/ids.hpp"
+#include "common/base/json.hpp"
+#include "common/base/log.hpp"
+#include "common/pg/migrate.hpp"
+#include "common/proc/inherited.hpp"
+#include "resumer/lease.hpp"
+#include "resumer/resumer.hpp"
+#include "sql/all.hpp"
+
+namespace romancy::resumer {
+
+using namespace std::chrono_literals;
+using proc::Counter;
+
+namespace {
+
+pg::ConnOptions connection_of(const proc::Config& config) {
+  pg::ConnOptions options;
+  options.conninfo = config.conninfo;
+  options.application_name = "romancy-resumer";
+  options.schema = config.schema;
+  options.set = pg::worker_settings();
+  return options;
+}
+
+}  // namespace
+
+proc::Subscription subscription_of(const Registry& registry) {
+  // Each program is its own group (decision 7): programs with the same workflows share, others get their own hints.
+  std::set<std::string> names;
+  for (const WorkflowRef* workflow : registry.workflows()) names.insert(workflow->queue() + "/" + workflow->name());
+  std::string group;
+  for (const std::string& name : names) group += (group.empty() ? "" : ",") + name;
+  return {"resumer", group, {proc::kWorkflowResumable}, std::nullopt};
+}
+
+Resumer::Resumer(proc::Process& process, const Registry& registry)
+    : process_(process),
+      config_(process.config()),
+      slot_(process.slot()),
+      registry_(registry),
+      conn_(process.loop(), connection_of(config_), Backoff(config_.reconnect_delay, config_.reconnect_delay_max),
+            {.on_up = [this] { connected(); }, .on_down = [this](const Error& why) { session_lost(why); }, .on_notification = {}}),
+      store_(conn_.conn()),
+      commits_(process.loop(), store_, slot_, config_.max_workflows, config_.max_messages),
+      cache_(config_.cache_instances),
+      hub_(process.loop(), config_.hub_path(), subscription_of(registry),
+           {.on_wake =
+                [this](std::string_view, std::string_view payload) {
+                  const auto hint = parse_json(payload, "hint", {.bytes = 8192, .depth = 4});
+                  if (!hint || !hint->is_object()) return;  // the hub counts what is malformed
+                  const auto name = hint->find("workflow_name");
+                  if (name != hint->end() && name->is_string() && registry_.workflow(name->get<std::string>()) == nullptr) return;
+                  const auto id = hint->find("instance_id");
+                  if (id != hint->end() && id->is_string() && leases_.contains(id->get<std::string>())) {
+                    return look_at_held(id->get<std::string>());
+                  }
+                  sweeper_.hint();
+                },
+            .on_resync =
+                [this](std::string_view) {
+                  slot_.add(Counter::resyncs);
+                  sweeper_.resync();
+                },
+            .on_live =
+                [this](bool live) {
+                  slot_.live(live);
+                  sweeper_.live(live);
+                },
+            .on_gone = {}}),
+      sweeper_(process.loop(), {.poll = config_.workflow_interval, .fallback = config_.fallback_interval},
+               [this](proc::Why why) { look(why); }),
+      heart_(process.loop(), [this] { beat(); }),
+      pool_(std::make_unique<ActivityPool>(process.loop(), config_.activity_threads)) {}
+
+Resumer::~Resumer() = default;
+
+void Resumer::start() {
+  conn_.open();
+  if (config_.listener != proc::Listening::off) hub_.start();
+}
+
+// Each new connection may be to a server that was migrated meanwhile: the schema is asked about first.
+void Resumer::connected() {
+  if (drained_) return end_drain();
+  if (std::exchange(connected_before_, true)) slot_.add(Counter::reconnects);
+  conn_.query(sql::all::schema_version, {}, [this](Result<pg::Rows> answer) {
+    const auto judged = pg::judge_schema(answer);
+    if (judged) return begin_session();
+    if (judged.error().kind == ErrorKind::refuse) {
+      log::error("this program may not use the schema", {{"schema", config_.schema}, {"error", judged.error().text}});
+      return process_.finish(proc::kExitConfig);
+    }
+    start_again(judged.error());
+  });
+}
+
+// The connection is up but of no use: leave it, and come back with the back-off of a lost one.
+void Resumer::start_again(const Error& why) {
+  log::warn("no session", {{"error", why.text}, {"sqlstate", why.sqlstate}});
+  conn_.reopen();  // on_down follows
+}
+
+void Resumer::begin_session() {
+  if (drained_) return end_drain();
+  std::vector<std::string> queues, names;
+  for (const WorkflowRef* workflow : registry_.workflows()) {
+    queues.push_back(workflow->queue());
+    names.push_back(workflow->name());
+  }
+  const std::int64_t session = random_session_id();
+  store_.start_session(session, process_.component(), queues, names, config_.session_timeout, former_,
+                       [this, session](Result<std::vector<Route>> routes) {
+                         if (!routes) {
+                           former_.push_back(session);  // it may have been committed all the same
+                           return start_again(routes.error());
+                         }
+                         former_.clear();
+                         session_ = session;
+                         session_started(*routes);
+                       });
+}
+
+void Resumer::session_started(const std::vector<Route>& routes) {
+  routes_.clear();
+  for (const Route& route : routes) routes_.push_back(route.id);
+  marks_.assign(routes_.size(), "0");
+  log::info("session started", {{"session_id", session_}, {"workflows", routes.size()}});
+  commits_.session(session_);
+  hub_.session(session_);
+  heart_.set_in(config_.session_timeout / 3);
+  skip_delay_ = 1ms;
+  sweeper_.start();
+  process_.ready();
+}
+
+void Resumer::session_lost(const Error& why) {
+  if (session_ != 0) {
+    log::warn("session lost, its runs are dropped",
+              {{"session_id", session_}, {"error", why.text}, {"instances", leases_.size()}});
+    former_.push_back(std::exchange(session_, 0));
+    process_.not_ready();
+  }
+  heart_.cancel();
+  sweeper_.stop();
+  commits_.drop_all();
+  for (auto& [id, lease] : leases_) {
+    for (auto& [op, attempt] : lease->attempts) attempt.stop.request_stop();
+  }
+  leases_.clear();
+  cache_.clear();
+  starved_ = false;
+  if (drained_) return end_drain();
+  if (conn_.up()) begin_session();
+}
+
+void Resumer::beat() {
+  heart_.set_in(config_.session_timeout / 3);
+  std::vector<std::string> in_flight;
+  for (const auto& [id, lease] : leases_) {
+    if (!lease->attempts.empty()) in_flight.push_back(id);
+  }
+  store_.heartbeat(session_, config_.session_timeout, in_flight, [this, session = session_](Result<Beat> beat) {
+    if (session != session_) return;
+    if (!beat) {
+      log::warn("heartbeat failed", {{"error", beat.error().text}});
+      return;
+    }
+    if (!beat->alive) return session_lost({ErrorKind::retry, "the session was ended by somebody else", {}});
+    for (const std::string& id : beat->cancelled) look_at_held(id);
+  });
+}
+
+// ------------------------------------------------------------------------------------------------------------ drain
+
+void Resumer::drain(std::function<void()> done) {
+  drained_ = std::move(done);
+  log::info("draining", {{"instances", leases_.size()}, {"activities", running_}});
+  sweeper_.stop();
+  // A retry that waits in memory starts elsewhere, after the session's end.
+  for (auto& [id, lease] : leases_) {
+    for (auto& [op, attempt] : lease->attempts) attempt.delay.reset();
+  }
+  end_drain();
+}
+
+// Ends the session once the activities in hand have ended and their results are durable.
+void Resumer::end_drain() {
+  if (ending_ || running_ > 0 || !commits_.idle()) return;
+  ending_ = true;
+  const auto finish = [this] {
+    hub_.stop();
+    conn_.close();
+    drained_();
+  };
+  if (session_ == 0 || !conn_.up()) return finish();
+  heart_.cancel();
+  store_.end_session(std::exchange(session_, 0), [finish](Result<void> ended) {
+    if (!ended) log::warn("the session could not be ended, it will expire", {{"error", ended.error().text}});
+    finish();
+  });
+}
+
+}  // namespace romancy::resumer

@@ -1,0 +1,26 @@
+// run_worker: a user's program becomes a resumer. The SDK's one entry into the engine.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "common/proc/inherited.hpp"
+#include "common/proc/process.hpp"
+#include "resumer/registry.hpp"
+#include "resumer/resumer.hpp"
+#include "romancy/worker.hpp"
+
+namespace romancy {
+
+int run_worker(int argc, char** argv, std::vector<WorkflowRef> workflows, std::vector<ActivityRef> activities) {
+  auto registry = resumer::Registry::make(workflows, activities);
+  if (!registry) {
+    std::fprintf(stderr, "worker: %s\n", registry.error().text.c_str());
+    return proc::kExitConfig;
+  }
+  return proc::run_process(argc, argv, {"worker", "runs the workflows this program was built with"},
+                           [&registry](proc::Process& process) -> std::unique_ptr<proc::Service> {
+                             return std::make_unique<resumer::Resumer>(process, *registry);
+                           });
+}
+
+}  // namespace romancy

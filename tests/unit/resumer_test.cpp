@@ -1,0 +1,110 @@
+// The pure parts of the engine: answers parsed, batches flattened, outputs merged, copies in memory trusted or not.
+#include <gtest/gtest.h>
+
+#include "resumer/lease.hpp"
+#include "resumer/run_cache.hpp"
+#include "resumer/run_store.hpp"
+
+namespace romancy::resumer {
+namespace {
+
+TEST(RunStore, AnInboxRowKeepsItsTextsAndItsAbsentValues) {
+  const auto rows = parse_inbox(R"([[7, 2, 0, "mail", {"a": 9007199254740993}, {}, 12], [8, 3, 5, null, null, null, null]])");
+  ASSERT_TRUE(rows) << rows.error().text;
+  ASSERT_EQ(rows->size(), 2u);
+  EXPECT_EQ((*rows)[0].kind, InboxKind::message);
+  EXPECT_EQ((*rows)[0].data, R"({"a":9007199254740993})");
+  EXPECT_EQ((*rows)[0].message_id, 12);
+  EXPECT_EQ((*rows)[1].op, 5);
+  EXPECT_EQ((*rows)[1].data, "");
+}
+
+TEST(RunStore, AnAnswerOfAnotherShapeIsRefusedNotGuessed) {
+  EXPECT_FALSE(parse_inbox("[[1, 2]]"));
+  EXPECT_FALSE(parse_history("[[1, 2, 3]]"));
+  EXPECT_FALSE(parse_history("[1"));
+  EXPECT_TRUE(parse_history("")->empty());
+}
+
+TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
+  CommitItem first{"a", 3, "", {}}, second{"b", 4, "why", {}};
+  first.output.consumed = {10, 11};
+  second.output.history = {{1, 0, HistoryKind::started, "", "{}"}};
+  second.output.consumed = {12};
+  const auto params = commit_params(99, {&first, &second}, 100);
+  const auto& values = params.values();
+  ASSERT_EQ(values.size(), 38u);
+  EXPECT_EQ(values[0], "99");
+  EXPECT_EQ(values[6], "{2}");          // h_run
+  EXPECT_EQ(values[12], "{1,1,2}");     // consumed_run
+  EXPECT_EQ(values[13], "{10,11,12}");  // consumed_id
+  EXPECT_EQ(values[37], "100");
+}
+
+TEST(Engine, MergedOutputsKeepTheOrderOfHistoryAndTheLastStatus) {
+  Output early, late;
+  early.history = {{1, 0, HistoryKind::started, "", "{}"}};
+  early.release = true;
+  late.history = {{2, 1, HistoryKind::timer_started, "sleep", "{}"}};
+  late.release = false;
+  late.status = Status::compensating;
+  const Output both = merge(early, late);
+  ASSERT_EQ(both.history.size(), 2u);
+  EXPECT_EQ(both.history[1].seq, 2);
+  EXPECT_FALSE(both.release);
+  EXPECT_EQ(both.status, Status::compensating);
+}
+
+TEST(Engine, OnlyTheStartMayTravelWithTheFirstResult) {
+  Output output;
+  output.history = {{1, 0, HistoryKind::started, "", "{}"}};
+  output.consumed = {1};
+  output.release = false;
+  EXPECT_TRUE(says_only_started(output));
+  Output sent = output;
+  sent.outbox.push_back({});
+  EXPECT_FALSE(says_only_started(sent));
+  Output told = output;
+  told.history.push_back({2, 0, HistoryKind::cancel_requested, "", "{}"});
+  EXPECT_FALSE(says_only_started(told));
+  Output released = output;
+  released.release = true;
+  EXPECT_FALSE(says_only_started(released));
+}
+
+class Nothing final : public Run {
+ public:
+  void clock(std::int64_t) override {}
+  Result<void> replay(std::span<const HistoryRow>) override { return {}; }
+  void left_behind(bool) override {}
+  Result<void> deliver(std::span<const InboxRow>) override { return {}; }
+  Result<void> seen(const std::string&, std::span<const InboxRow>, bool) override { return {}; }
+  Result<void> activity_done(const ActivityOutcome&) override { return {}; }
+  Output take() override { return {}; }
+  [[nodiscard]] bool finished() const override { return false; }
+  [[nodiscard]] std::int64_t last_seq() const override { return 0; }
+  [[nodiscard]] std::vector<std::int32_t> under_way() const override { return {}; }
+};
+
+TEST(RunCache, ACopyIsTrustedOnlyForTheNextLeaseToken) {
+  RunCache cache(10);
+  cache.put("a", 4, std::make_unique<Nothing>());
+  EXPECT_EQ(cache.take("a", 6), nullptr);  // somebody held it under token 5
+  EXPECT_EQ(cache.take("a", 5), nullptr);  // and the copy is gone with that answer
+  cache.put("a", 4, std::make_unique<Nothing>());
+  EXPECT_NE(cache.take("a", 5), nullptr);
+}
+
+TEST(RunCache, TheLeastRecentlyUsedGoesFirstAndZeroKeepsNone) {
+  RunCache cache(2);
+  for (const char* id : {"a", "b", "c"}) cache.put(id, 1, std::make_unique<Nothing>());
+  EXPECT_EQ(cache.size(), 2u);
+  EXPECT_EQ(cache.take("a", 2), nullptr);
+  EXPECT_NE(cache.take("c", 2), nullptr);
+  RunCache none(0);
+  none.put("a", 1, std::make_unique<Nothing>());
+  EXPECT_EQ(none.size(), 0u);
+}
+
+}  // namespace
+}  // namespace romancy::resumer
