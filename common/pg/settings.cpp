@@ -108,6 +108,8 @@ std::vector<std::pair<std::string, std::string>> worker_settings() {
   return {
       {"plan_cache_mode", "force_generic_plan"},
       {"enable_seqscan", "off"},
+      // A sequential scan that cannot be avoided is priced at 1e10 then, and would start the compiler: 600 ms a query.
+      {"jit", "off"},
       {"default_transaction_isolation", "read committed"},
       // Every transaction of ours is sent whole, with its end: one that idles is stuck, and holds rows of others.
       {"idle_in_transaction_session_timeout", "60s"},

@@ -17,8 +17,8 @@
 -- last word counts. Messages to finished or unknown targets are dropped: the workflow cannot know better.
 --
 -- The shape of every statement is pinned: plans are kept for the life of a connection, and may have been made while the
--- tables were empty. So a table is never joined: it is looked up in a LATERAL .. OFFSET 0 or a scalar subquery, once for
--- each row of the batch, and rows are then found by ctid (they are the run's own: nobody moves them).
+-- tables were empty. So a table is never joined: it is looked up in a LATERAL .. OFFSET 0 or a scalar subquery, once
+-- for each row of the batch, and rows are then found by ctid (they are the run's own: nobody moves them).
 --
 -- Callers: resumer; activity threads for one run. Commit: synchronous, always (promise 5).
 -- Index: primary keys only. Locks: instances in id order, waiting; then rows only the holder changes, and deadlines (a
@@ -42,6 +42,7 @@ DECLARE
   v_session ALIAS FOR $1;
   v_held int[];       -- positions whose fence holds
   v_acc boolean[];    -- the same, by position
+  v_pos int;
   v_ended text[];     -- accepted, with a final status
   v_parked text[];    -- accepted, stuck
   v_message record;
@@ -64,10 +65,10 @@ BEGIN
                           AND i.session_id = v_session
                           AND i.lease_token = l.token
                           FOR NO KEY UPDATE) held;
-  SELECT array_agg(l.pos IS NOT NULL ORDER BY n)
-    INTO v_acc
-    FROM generate_series(1, cardinality(ids)) n
-    LEFT JOIN unnest(v_held) l (pos) ON l.pos = n;
+  v_acc := array_fill(false, ARRAY[cardinality(ids)]);
+  FOREACH v_pos IN ARRAY coalesce(v_held, '{}') LOOP
+    v_acc[v_pos] := true;
+  END LOOP;
 
   IF v_held IS NOT NULL THEN
     -- 2. Write.
@@ -203,13 +204,16 @@ BEGIN
      WHERE v_acc[x.pos]
        AND i.ctid = held.row
     RETURNING x.pos, i.instance_id, i.session_id)
-  SELECT n,
-         v_acc[n],
-         d.pos IS NOT NULL AND d.session_id IS NULL,
-         CASE WHEN d.session_id IS NOT NULL THEN unseen_inbox(d.instance_id, inbox_limit) ELSE '[]' END,
+  SELECT d.pos::int,
+         true,
+         d.session_id IS NULL,
+         CASE WHEN d.session_id IS NULL THEN '[]' ELSE unseen_inbox(d.instance_id, inbox_limit) END,
          unix_micros(clock_timestamp())
+    FROM done d
+   UNION ALL
+  SELECT n, false, false, '[]', unix_micros(clock_timestamp())
     FROM generate_series(1, cardinality(ids)) n
-    LEFT JOIN done d ON d.pos = n
-   ORDER BY n;
+   WHERE NOT v_acc[n]
+   ORDER BY 1;
 END
 $$;

@@ -15,6 +15,7 @@ DECLARE
   v_session ALIAS FOR $1;
   v_crash ALIAS FOR $2;
   v_ids text[];
+  v_event text;
 BEGIN
   SELECT array_agg(held.instance_id)
     INTO v_ids
@@ -40,14 +41,21 @@ BEGIN
       WHERE i.instance_id = ANY (v_ids);
   END IF;
 
-  -- What a relay had in hand becomes due at once, before what came after it.
-  UPDATE outbox
-     SET session_id = NULL, next_attempt_at = created_at
-   WHERE event_id = ANY (ARRAY(SELECT o.event_id
-                                 FROM outbox o
-                                WHERE o.session_id = v_session
-                                ORDER BY o.event_id
-                                  FOR NO KEY UPDATE));
+  -- What a relay had in hand becomes due at once, before what came after it. One hint is enough: a relay that looks
+  -- takes all that is due.
+  WITH freed AS (
+    UPDATE outbox
+       SET session_id = NULL, next_attempt_at = created_at
+     WHERE event_id = ANY (ARRAY(SELECT o.event_id
+                                   FROM outbox o
+                                  WHERE o.session_id = v_session
+                                  ORDER BY o.event_id
+                                    FOR NO KEY UPDATE))
+    RETURNING event_id)
+  SELECT min(f.event_id) INTO v_event FROM freed f;
+  IF v_event IS NOT NULL THEN
+    PERFORM hint('outbox_pending', jsonb_build_object('event_id', v_event));
+  END IF;
 
   DELETE FROM claims WHERE session_id = v_session;
   DELETE FROM sessions WHERE session_id = v_session;

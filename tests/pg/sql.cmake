@@ -1,0 +1,15 @@
+# The SQL alone, driven statement by statement: no engine, no daemon.
+romancy_test(test_sql pg
+  SOURCES
+    ${CMAKE_CURRENT_LIST_DIR}/storage.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/api_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/holes_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/interleavings_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/migrate_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/plans_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/runs_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/sessions_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/support_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/timers_outbox_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/views_test.cpp
+  LIBS romancy_test_support)

@@ -1,0 +1,126 @@
+#include "tests/pg/storage.hpp"
+
+#include <unistd.h>
+
+#include <atomic>
+
+namespace romancy::test {
+namespace {
+
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'') out += '\'';
+    out += c;
+  }
+  return out + "'";
+}
+
+// One array argument, filled row by row.
+class Column {
+ public:
+  explicit Column(std::string type) : type_(std::move(type)) {}
+  void add(std::int64_t value) { item(std::to_string(value)); }
+  void add(int value) { item(std::to_string(value)); }
+  void add(bool value) { item(value ? "true" : "false"); }
+  void add(const std::string& value) { item(quoted(value)); }
+  void add_or_null(const std::string& value) { item(value.empty() ? "NULL" : quoted(value)); }
+  void add_null() { item("NULL"); }
+  [[nodiscard]] std::string sql() const { return "ARRAY[" + items_ + "]::" + type_ + "[]"; }
+
+ private:
+  void item(const std::string& text) { items_ += (items_.empty() ? "" : ",") + text; }
+  std::string type_, items_;
+};
+
+}  // namespace
+
+std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox_limit) {
+  Column ids("text"), tokens("bigint"), statuses("smallint"), releases("boolean"), notes("text");
+  Column h_run("int"), h_seq("bigint"), h_op("int"), h_kind("smallint"), h_name("text"), h_data("text");
+  Column consumed_run("int"), consumed_id("bigint"), seen_run("int"), seen_id("bigint");
+  Column t_run("int"), t_op("int"), t_kind("smallint"), t_after("bigint"), t_at("text");
+  Column over_run("int"), over_op("int"), sub_run("int"), sub_channel("text"), sub_on("boolean");
+  Column m_run("int"), m_channel("text"), m_data("text"), m_metadata("text"), m_target("text");
+  Column o_run("int"), o_id("text"), o_type("text"), o_source("text"), o_data("text"), o_content("text");
+  for (int run = 1; const Did& did : runs) {
+    ids.add(did.id), tokens.add(did.token), statuses.add(did.status), releases.add(did.release);
+    notes.add_or_null(did.note);
+    for (const auto& h : did.history) {
+      h_run.add(run), h_seq.add(h.seq), h_op.add(h.op), h_kind.add(h.kind), h_name.add_or_null(h.name);
+      h_data.add_or_null(h.data);
+    }
+    for (const auto id : did.consumed) consumed_run.add(run), consumed_id.add(id);
+    for (const auto id : did.seen) seen_run.add(run), seen_id.add(id);
+    for (const auto& t : did.timers) {
+      t_run.add(run), t_op.add(t.op), t_kind.add(t.kind), t_at.add_or_null(t.at);
+      t.at.empty() ? t_after.add(t.after_us) : t_after.add_null();
+    }
+    for (const int op : did.over) over_run.add(run), over_op.add(op);
+    for (const auto& s : did.subscriptions) sub_run.add(run), sub_channel.add(s.channel), sub_on.add(s.on);
+    for (const auto& m : did.messages) {
+      m_run.add(run), m_channel.add(m.channel), m_data.add(m.data), m_metadata.add(std::string("{}"));
+      m_target.add_or_null(m.target);
+    }
+    for (const auto& id : did.outbox) {
+      o_run.add(run), o_id.add(id), o_type.add(std::string("type")), o_source.add(std::string("source"));
+      o_data.add(std::string("{}")), o_content.add(std::string("application/json"));
+    }
+    ++run;
+  }
+  std::string sql = "SELECT run, accepted, released, inbox FROM commit_runs(" + std::to_string(session);
+  for (const Column* column :
+       {&ids, &tokens, &statuses, &releases, &notes, &h_run, &h_seq, &h_op, &h_kind, &h_name, &h_data, &consumed_run,
+        &consumed_id, &seen_run, &seen_id, &t_run, &t_op, &t_kind, &t_after, &t_at, &over_run, &over_op, &sub_run,
+        &sub_channel, &sub_on, &m_run, &m_channel, &m_data, &m_metadata, &m_target, &o_run, &o_id, &o_type, &o_source,
+        &o_data, &o_content}) {
+    sql += ", " + column->sql();
+  }
+  return sql + ", " + std::to_string(inbox_limit) + ")";
+}
+
+std::string claim(std::int64_t session, const std::string& columns, const std::string& mark, int want) {
+  return "SELECT " + columns + " FROM claim_runs(" + std::to_string(session) + ", '{1}', '{" + mark + "}', " +
+         std::to_string(want) + ", 100) WHERE instance_id IS NOT NULL ORDER BY instance_id";
+}
+
+std::string claim_summary(std::int64_t session, const std::string& key, const std::string& mark, int want) {
+  return "SELECT inbox ->> '" + key + "' FROM claim_runs(" + std::to_string(session) + ", '{1}', '{" + mark + "}', " +
+         std::to_string(want) + ", 100) WHERE instance_id IS NULL";
+}
+
+std::string start_session(std::int64_t session, const std::string& former, const std::string& timeout) {
+  return "SELECT route_id, queue, workflow_name FROM start_session(" + std::to_string(session) +
+         ", 'worker', 'resumer', '{default}', '{w}', '" + timeout + "', '" + former + "')";
+}
+
+std::string start(const std::string& id) { return "SELECT start_workflow('w', '{}', '" + id + "')"; }
+
+std::string tell(const std::string& id, const std::string& channel, const std::string& data) {
+  return "SELECT publish('" + channel + "', '" + data + "', target_instance_id => '" + id + "') IS NOT NULL";
+}
+
+Storage::Storage() {
+  static std::atomic<std::int64_t> number = 0;
+  const std::string moved = " + " + std::to_string((std::int64_t{::getpid()} << 32) + (++number << 16)) + ")";
+  schema.patch("start_session", "pg_try_advisory_lock(v_session)", "pg_try_advisory_lock(v_session" + moved);
+  schema.patch("start_session", "pg_advisory_unlock(v_former)", "pg_advisory_unlock(v_former" + moved);
+  schema.patch("session_is_orphaned", "pg_try_advisory_xact_lock($1)", "pg_try_advisory_xact_lock($1" + moved);
+  schema.patch("holds_session_lock", "session_id >> 32", "(session_id" + moved + " >> 32");
+  schema.patch("holds_session_lock", "session_id & 4294967295", "(session_id" + moved + " & 4294967295");
+}
+
+void Storage::leased(const std::string& id) {
+  a.run(start_session(1));
+  a.run(start(id));
+  const std::string first = a.run(claim(1, "inbox -> 0 -> 0"));
+  a.run(commit(1, {{.id = id, .release = false, .history = {{1, 0, 1, "", "{}"}}, .consumed = {std::stoll(first)}}}));
+}
+
+std::string Storage::counts(const std::vector<std::string>& tables) {
+  std::string sql;
+  for (const auto& table : tables) sql += (sql.empty() ? "SELECT " : ", ") + ("(SELECT count(*) FROM " + table + ")");
+  return c.run(sql);
+}
+
+}  // namespace romancy::test

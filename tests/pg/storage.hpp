@@ -1,0 +1,73 @@
+// storage: the words in which tests of the SQL speak: sessions, claims, commits, as statements for a Step.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/support/pg_step.hpp"
+
+namespace romancy::test {
+
+// What one run of a batch did. Kinds and statuses are the numbers of resumer/events.hpp.
+struct Did {
+  struct History {
+    std::int64_t seq;
+    int op, kind;
+    std::string name, data;
+  };
+  struct Timer {
+    int op, kind;
+    std::int64_t after_us;
+    std::string at;  // instead, when not empty
+  };
+  struct Subscription {
+    std::string channel;
+    bool on;
+  };
+  struct Message {
+    std::string channel, data, target;  // target empty: broadcast
+  };
+
+  std::string id;
+  std::int64_t token = 1;
+  int status = 1;
+  bool release = true;
+  std::string note{};
+  std::vector<History> history{};
+  std::vector<std::int64_t> consumed{}, seen{};
+  std::vector<Timer> timers{};
+  std::vector<int> over{};
+  std::vector<Subscription> subscriptions{};
+  std::vector<Message> messages{};
+  std::vector<std::string> outbox{};  // event ids
+};
+
+// SELECT run, accepted, released, inbox FROM commit_runs(..)
+std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox_limit = 100);
+// One line a run: its columns, of those that were leased.
+std::string claim(std::int64_t session, const std::string& columns = "instance_id, lease_token",
+                  const std::string& mark = "0", int want = 100);
+// What the last row says: '->> key'.
+std::string claim_summary(std::int64_t session, const std::string& key, const std::string& mark = "0", int want = 100);
+// A session that serves workflow 'w' of queue 'default': route 1 in a fresh schema.
+std::string start_session(std::int64_t session, const std::string& former = "{}",
+                          const std::string& timeout = "1 hour");
+std::string start(const std::string& id);
+std::string tell(const std::string& id, const std::string& channel = "c", const std::string& data = "1");
+
+// A schema and three connections to it. Sessions are called 1, 2, 3 here; because advisory locks are the whole
+// database's, and other tests run beside this one, their keys are moved to a range of this schema's own.
+struct Storage : testing::Test {
+  Storage();
+  Schema schema;
+  Step a{schema}, b{schema}, c{schema};
+
+  // Instance `id` leased by session 1 with token 1, its start consumed, and no poke left.
+  void leased(const std::string& id = "i1");
+  std::string invariants() { return c.run("SELECT invariant FROM check_invariants() ORDER BY 1"); }
+  // "3|0": how many rows each of these tables has.
+  std::string counts(const std::vector<std::string>& tables);
+};
+
+}  // namespace romancy::test
