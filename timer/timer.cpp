@@ -1,0 +1,289 @@
+#include "timer/timer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "common/base/log.hpp"
+#include "common/io/alarm.hpp"
+#include "common/pg/kept_conn.hpp"
+#include "common/proc/hub_client.hpp"
+#include "common/proc/inherited.hpp"
+#include "timer/lane.hpp"
+#include "timer/reaper.hpp"
+
+namespace romancy::timer {
+namespace {
+
+using namespace std::chrono_literals;
+using proc::Counter;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kExitBug = 70;                  // EX_SOFTWARE: a crash, for the supervisor
+const std::vector<int> kSleepKinds{1, 3, 4};  // resumer::TimerKind sleep, retry, start_at
+const std::vector<int> kTimeoutKinds{2};      // timeout
+
+class Timer final : public proc::Service {
+ public:
+  explicit Timer(proc::Process& process)
+      : process_(process),
+        config_(process.config()),
+        slot_(process.slot()),
+        conn_(process.loop(), conn_options(), Backoff(config_.reconnect_delay, config_.reconnect_delay_max),
+              {.on_up = [this] { on_up(); },
+               .on_down = [this](const Error& error) { on_down(error); },
+               .on_notification = {}}),
+        store_(conn_.conn()),
+        sleeps_(process.loop(), store_, slot_, lane("sleeps", kSleepKinds, config_.timer_interval),
+                lane_handlers(sleeps_looked_)),
+        timeouts_(process.loop(), store_, slot_, lane("timeouts", kTimeoutKinds, config_.channel_timeout_interval),
+                  lane_handlers(timeouts_looked_)),
+        reaper_(config_.session_timeout),
+        reap_sweep_(process.loop(), reap_intervals(), [this](proc::Why) { sweep_sessions(); }),
+        trial_due_(process.loop(), [this] { try_sessions(); }),
+        schema_again_(process.loop(), [this] { check_schema(); }),
+        hub_(process.loop(), config_.hub_path(),
+             {.role = "timer", .group = "timer", .channels = {proc::kTimerExpired}, .session = std::nullopt},
+             {.on_wake = [this](std::string_view, std::string_view payload) { on_hint(payload); },
+              .on_resync = [this](std::string_view) { on_resync(); },
+              .on_live = [this](bool live) { on_live(live); },
+              .on_gone = [this](std::int64_t session) { on_gone(session); }}) {}
+
+  void start() override {
+    conn_.open();
+    if (!process_.once() && config_.listener != proc::Listening::off) hub_.start();
+  }
+
+  void drain(std::function<void()> done) override {
+    draining_ = true;
+    drained_ = std::move(done);
+    stop_looking();
+    hub_.stop();
+    finish_drain();
+  }
+
+ private:
+  pg::ConnOptions conn_options() const {
+    pg::ConnOptions options;
+    options.conninfo = config_.conninfo;
+    options.application_name = "romancy-timer";
+    options.schema = config_.schema;
+    options.set = pg::worker_settings();
+    return options;
+  }
+
+  Lane::Options lane(const char* name, const std::vector<int>& kinds, std::chrono::milliseconds poll) const {
+    return {.name = name,
+            .kinds = kinds,
+            .limit = config_.max_timers,
+            .intervals = {.poll = poll, .fallback = config_.fallback_interval}};
+  }
+
+  Lane::Handlers lane_handlers(bool& looked) {
+    return {.on_error = [this](const Error& error) { on_error(error); },
+            .on_over =
+                [this, &looked](bool more) {
+                  looked = true;
+                  on_look_over(more);
+                }};
+  }
+
+  // A host that died is noticed by its expired sessions alone, so this sweep does not slow down with the fallback:
+  // a tenth of the session time-out is how much later than the time-out work may go on.
+  proc::Sweeper::Intervals reap_intervals() const {
+    return {.poll = config_.timer_interval,
+            .fallback = std::max<std::chrono::milliseconds>(config_.session_timeout / 10, 50ms)};
+  }
+
+  // --- the database comes and goes -----------------------------------------------------------------------------------
+
+  void on_up() {
+    if (was_up_) slot_.add(Counter::reconnects);
+    reaper_.connected(Clock::now(), was_up_ || was_down_);
+    was_up_ = true;
+    check_schema();
+  }
+
+  void check_schema() {
+    store_.check_schema([this](const Result<void>& fits) { on_schema(fits); });
+  }
+
+  void on_schema(const Result<void>& fits) {
+    if (draining_) return finish_drain();
+    if (!fits && fits.error().kind == ErrorKind::retry) {
+      log::warn("schema_not_read", {{"error", fits.error().text}});
+      if (conn_.up()) schema_again_.set_in(1s);  // else on_up comes again
+      return;
+    }
+    if (!fits) {
+      log::error("schema_refused", {{"schema", config_.schema}, {"error", fits.error().text}});
+      return process_.finish(proc::kExitConfig);
+    }
+    log::info("database_connected", {{"schema", config_.schema}, {"pid", conn_.conn().backend_pid()}});
+    sleeps_looked_ = timeouts_looked_ = false;
+    sleeps_.start();
+    timeouts_.start();
+    if (process_.once()) return;
+    reap_sweep_.start();
+    try_sessions();
+  }
+
+  void on_down(const Error& error) {
+    was_down_ = true;
+    process_.not_ready();
+    stop_looking();
+    if (draining_) return finish_drain();
+    if (process_.once()) {
+      log::error("database_away", {{"error", error.text}});
+      return process_.finish(proc::kExitDatabase);
+    }
+    log::warn("database_away", {{"error", error.text}});
+  }
+
+  void stop_looking() {
+    sleeps_.stop();
+    timeouts_.stop();
+    reap_sweep_.stop();
+    trial_due_.cancel();
+    schema_again_.cancel();
+  }
+
+  // --- what the hub says ---------------------------------------------------------------------------------------------
+
+  void on_hint(std::string_view payload) {
+    const Hint hint = read_hint(payload);
+    if (hint.kind != "timeout") sleeps_.hint(hint);
+    if (hint.kind == "timeout" || hint.kind.empty()) timeouts_.hint(hint);
+  }
+
+  void on_resync() {
+    slot_.add(Counter::resyncs);
+    sleeps_.resync();
+    timeouts_.resync();
+    reaper_.gap();
+    reap_sweep_.resync();
+  }
+
+  void on_live(bool live) {
+    slot_.live(live);
+    sleeps_.live(live);
+    timeouts_.live(live);
+    reap_sweep_.live(live);
+  }
+
+  // --- looks ---------------------------------------------------------------------------------------------------------
+
+  void on_look_over(bool more) {
+    if (draining_) return finish_drain();
+    if (sleeps_looked_ && timeouts_looked_) process_.ready();  // harmless when it is
+    if (process_.once() && !more && ++idle_lanes_ == 2) process_.finish(proc::kExitOk);
+  }
+
+  // A statement failed. Lost connections are told by on_down as well; the sweep comes back for the rest.
+  void on_error(const Error& error) {
+    if (draining_) return finish_drain();
+    switch (error.kind) {
+      case ErrorKind::retry:
+        if (conn_.up()) log::warn("statement_failed", {{"error", error.text}, {"sqlstate", error.sqlstate}});
+        return;
+      case ErrorKind::refuse:
+        log::error("statement_refused", {{"error", error.text}, {"sqlstate", error.sqlstate}});
+        // Missing privileges are the operator's to mend; a row that cannot be fired must not stop all others.
+        if (error.sqlstate == "42501") process_.finish(proc::kExitConfig);
+        return;
+      case ErrorKind::bug:
+        log::error("bug", {{"error", error.text}, {"sqlstate", error.sqlstate}});
+        return process_.finish(kExitBug);
+    }
+  }
+
+  // --- dead sessions -------------------------------------------------------------------------------------------------
+
+  void on_gone(std::int64_t session) {
+    log::debug("worker_gone", {{"session", session}});
+    reaper_.gone(Clock::now(), session);
+    try_sessions();
+  }
+
+  void try_sessions() {
+    if (!conn_.up() || draining_) return;
+    for (const std::int64_t session : reaper_.due(Clock::now())) {
+      store_.reap_session(session, [this, session](const Result<std::optional<int>>& freed) {
+        const bool ended = freed && *freed;
+        reaper_.tried(Clock::now(), session, ended);
+        if (ended) session_ended({session, "", **freed}, "its connection is gone");
+        if (!freed) on_error(freed.error());
+        arm_trials();
+        finish_drain();
+      });
+    }
+    arm_trials();
+  }
+
+  void arm_trials() {
+    if (const auto next = reaper_.next_trial(); next && conn_.up() && !draining_) trial_due_.set_at(*next);
+  }
+
+  void sweep_sessions() {
+    const auto what = reaper_.sweep(Clock::now(), hub_.live());
+    switch (what) {
+      case Reaper::Sweep::nothing: return reap_sweep_.done(false);
+      case Reaper::Sweep::list:
+        return store_.list_sessions([this](const Result<std::vector<std::int64_t>>& sessions) {
+          reap_sweep_.done(false);
+          if (!sessions) return on_error(sessions.error());
+          for (const std::int64_t session : *sessions) reaper_.suspect(Clock::now(), session);
+          try_sessions();
+          finish_drain();
+        });
+      case Reaper::Sweep::expired:
+      case Reaper::Sweep::expired_and_free:
+        return store_.reap_sessions(what == Reaper::Sweep::expired_and_free,
+                                    [this](const Result<std::vector<Ended>>& ended) {
+                                      reap_sweep_.done(false);
+                                      if (!ended) return on_error(ended.error());
+                                      for (const Ended& session : *ended) session_ended(session, "swept");
+                                      finish_drain();
+                                    });
+    }
+  }
+
+  void session_ended(const Ended& session, const char* why) {
+    slot_.add(Counter::sessions_ended);
+    log::info("session_ended",
+              {{"session", session.session_id}, {"worker", session.worker}, {"freed", session.freed}, {"why", why}});
+  }
+
+  // --- the end -------------------------------------------------------------------------------------------------------
+
+  // Whatever is under way is answered first, so that what it did is counted.
+  void finish_drain() {
+    if (!drained_ || conn_.conn().under_way() > 0) return;
+    conn_.close();
+    std::exchange(drained_, nullptr)();
+  }
+
+  proc::Process& process_;
+  const proc::Config& config_;
+  proc::Slot slot_;
+  pg::KeptConn conn_;
+  TimerStore store_;
+  Lane sleeps_, timeouts_;
+  Reaper reaper_;
+  proc::Sweeper reap_sweep_;
+  io::Alarm trial_due_, schema_again_;
+  proc::HubClient hub_;
+  std::function<void()> drained_;                         // to be told once
+  bool sleeps_looked_ = false, timeouts_looked_ = false;  // on this connection
+  bool draining_ = false;
+  bool was_up_ = false, was_down_ = false;
+  int idle_lanes_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<proc::Service> make_timer(proc::Process& process) {
+  return std::make_unique<Timer>(process);
+}
+
+}  // namespace romancy::timer

@@ -1,0 +1,79 @@
+#include "timer/timer_store.hpp"
+
+#include <utility>
+
+#include "common/pg/migrate.hpp"
+#include "sql/all.hpp"
+#include "sql/timer.hpp"
+
+namespace romancy::timer {
+
+using pg::Rows;
+
+namespace {
+
+// Turns rows into T with `read`, and hands it on; an error gets to know what was tried.
+template <class T, class Read>
+pg::Conn::Reply reader(const char* what, TimerStore::Reply<T> reply, Read read) {
+  return [what, reply = std::move(reply), read = std::move(read)](Result<Rows> rows) {
+    if (!rows) return reply(tl::unexpected(std::move(rows.error()).within(what)));
+    reply(read(*rows));
+  };
+}
+
+}  // namespace
+
+void TimerStore::check_schema(Reply<void> reply) {
+  conn_.query(sql::all::schema_version, pg::Params{},
+              [reply = std::move(reply)](Result<Rows> rows) { reply(pg::judge_schema(rows)); });
+}
+
+void TimerStore::fire(const std::vector<int>& kinds, int limit, Reply<std::vector<Fired>> reply) {
+  conn_.query(sql::timer::fire_timers, pg::Params(kinds, limit),
+              reader<std::vector<Fired>>("fire_timers", std::move(reply), [](const Rows& rows) {
+                std::vector<Fired> fired;
+                fired.reserve(static_cast<std::size_t>(rows.size()));
+                for (int i = 0; i < rows.size(); ++i) {
+                  fired.push_back({rows.str(i, 0), rows.str(i, 1), std::chrono::microseconds(rows.int64(i, 2))});
+                }
+                return fired;
+              }));
+}
+
+void TimerStore::look_ahead(const std::vector<int>& kinds, Reply<Ahead> reply) {
+  conn_.query(sql::timer::look_ahead, pg::Params(kinds),
+              reader<Ahead>("look_ahead", std::move(reply), [](const Rows& rows) {
+                Ahead ahead{.next_us = std::nullopt, .clock_us = rows.int64(0, 1)};
+                if (!rows.is_null(0, 0)) ahead.next_us = rows.int64(0, 0);
+                return ahead;
+              }));
+}
+
+void TimerStore::list_sessions(Reply<std::vector<std::int64_t>> reply) {
+  conn_.query(sql::timer::list_sessions, pg::Params{},
+              reader<std::vector<std::int64_t>>("list_sessions", std::move(reply), [](const Rows& rows) {
+                std::vector<std::int64_t> sessions;
+                for (int i = 0; i < rows.size(); ++i) sessions.push_back(rows.int64(i, 0));
+                return sessions;
+              }));
+}
+
+void TimerStore::reap_session(std::int64_t session, Reply<std::optional<int>> reply) {
+  conn_.query(sql::timer::reap_session, pg::Params(session),
+              reader<std::optional<int>>("reap_session", std::move(reply), [](const Rows& rows) {
+                return rows.is_null(0, 0) ? std::optional<int>() : std::optional<int>(rows.int32(0, 0));
+              }));
+}
+
+void TimerStore::reap_sessions(bool try_locks, Reply<std::vector<Ended>> reply) {
+  conn_.query(sql::timer::reap_sessions, pg::Params(try_locks),
+              reader<std::vector<Ended>>("reap_sessions", std::move(reply), [](const Rows& rows) {
+                std::vector<Ended> ended;
+                for (int i = 0; i < rows.size(); ++i) {
+                  ended.push_back({rows.int64(i, 0), rows.str(i, 1), rows.int32(i, 2)});
+                }
+                return ended;
+              }));
+}
+
+}  // namespace romancy::timer

@@ -1,0 +1,52 @@
+// TimerStore: what the timer asks of the database. SQL in, structs out; one connection, no state.
+//
+// Every call answers exactly once, on the loop; a lost connection is a try-again error.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/result.hpp"
+#include "common/pg/conn.hpp"
+
+namespace romancy::timer {
+
+struct Fired {
+  std::string instance_id;
+  std::string timer_id;              // "sleep:3"
+  std::chrono::microseconds late{};  // from its deadline to the firing transaction, by the database's clock
+};
+
+struct Ahead {
+  std::optional<std::int64_t> next_us;  // until the earliest deadline; may be negative; none: no timer
+  std::int64_t clock_us = 0;            // the database's clock, since 1970
+};
+
+struct Ended {
+  std::int64_t session_id = 0;
+  std::string worker;
+  int freed = 0;  // instances that go on elsewhere
+};
+
+class TimerStore {
+ public:
+  template <class T>
+  using Reply = std::function<void(Result<T>)>;
+
+  explicit TimerStore(pg::Conn& conn) : conn_(conn) {}
+
+  void check_schema(Reply<void> reply);  // refuse: this program must not run on that schema
+  void fire(const std::vector<int>& kinds, int limit, Reply<std::vector<Fired>> reply);
+  void look_ahead(const std::vector<int>& kinds, Reply<Ahead> reply);
+  void list_sessions(Reply<std::vector<std::int64_t>> reply);
+  void reap_session(std::int64_t session, Reply<std::optional<int>> reply);  // instances freed; none: not ended
+  void reap_sessions(bool try_locks, Reply<std::vector<Ended>> reply);
+
+ private:
+  pg::Conn& conn_;
+};
+
+}  // namespace romancy::timer
