@@ -1,0 +1,49 @@
+// commands: what `romancy` can do. Each takes its options as they were given and returns the exit code.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "cli/context.hpp"
+
+namespace romancy::cli {
+
+// migrate.cpp
+int migrate(const Globals& globals);
+
+// work.cpp: what changes a workflow
+struct StartOptions {
+  std::string name;
+  std::string input = "{}";  // JSON, @file or -
+  std::optional<std::string> id, at;
+  std::string queue = "default";
+  bool json = false;
+};
+int start(const Globals& globals, const StartOptions& options);
+
+struct PublishOptions {
+  std::string channel;
+  std::string data = "{}", metadata = "{}";  // JSON, @file or -
+  std::optional<std::string> to;
+  bool json = false;
+};
+int publish(const Globals& globals, const PublishOptions& options);
+
+int cancel(const Globals& globals, const std::string& id, const std::optional<std::string>& reason);
+int resume(const Globals& globals, const std::string& id);
+
+// look.cpp: what is there
+struct ListOptions {
+  std::optional<std::string> status, name;
+  int limit = 50;
+  bool json = false;
+};
+int list(const Globals& globals, const ListOptions& options);
+int show(const Globals& globals, const std::string& id, bool json);
+
+// control.cpp: the processes; needs no database
+int status(const Globals& globals, bool json);
+int restart(const Globals& globals, const std::string& component);
+int stop(const Globals& globals, const std::optional<std::string>& component);
+int start_component(const Globals& globals, const std::string& component);
+
+}  // namespace romancy::cli

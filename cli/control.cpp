@@ -1,0 +1,143 @@
+// romancy status, restart, stop, start-component: asks the supervisor, and reads the status board. No database.
+#include <cstdio>
+#include <map>
+#include <utility>
+
+#include "cli/commands.hpp"
+#include "cli/control_client.hpp"
+#include "cli/exit_codes.hpp"
+#include "cli/text.hpp"
+#include "common/proc/board.hpp"
+
+namespace romancy::cli {
+namespace {
+
+using proc::Counter;
+using proc::Histogram;
+using proc::SlotView;
+
+Result<Json> ask(const Globals& globals, const Json& request, int& exit_code) {
+  const auto config = configuration(globals);
+  exit_code = kExitConfig;
+  if (!config) return tl::unexpected(config.error());
+  auto reply = ask_supervisor(config->control_path(), request);
+  if (!reply) exit_code = reply.error().kind == ErrorKind::retry ? kExitSupervisor : kExitRefused;
+  return reply;
+}
+
+// One command without an answer of its own.
+int order(const std::string& command, const Globals& globals, const Json& request, const std::string& done) {
+  int exit_code = kExitOk;
+  const auto reply = ask(globals, request, exit_code);
+  if (!reply) return fail(command, exit_code, reply.error().text);
+  std::printf("%s\n", done.c_str());
+  return kExitOk;
+}
+
+std::map<std::string, SlotView> read_board(const proc::Config& config) {
+  std::map<std::string, SlotView> slots;
+  const auto board = proc::Board::open(config.board_path());
+  if (!board) {
+    fail("status", kExitOk, "no counters: " + board.error().text);
+    return slots;
+  }
+  for (SlotView& slot : board->read()) slots.insert_or_assign(slot.component, std::move(slot));
+  return slots;
+}
+
+Json counters_of(const SlotView& slot) {
+  Json counters = Json::object();
+  for (std::size_t i = 0; i < slot.counters.size(); ++i) {
+    if (slot.counters[i]) counters[std::string(counter_name(static_cast<Counter>(i)))] = slot.counters[i];
+  }
+  return counters;
+}
+
+Json latencies_of(const SlotView& slot) {
+  Json latencies = Json::object();
+  for (std::size_t i = 0; i < slot.histograms.size(); ++i) {
+    std::uint64_t count = 0;
+    for (const std::uint64_t bucket : slot.histograms[i]) count += bucket;
+    if (!count) continue;
+    const auto histogram = static_cast<Histogram>(i);
+    const auto microseconds = [&](double p) { return slot.quantile(histogram, p).count() / 1000; };
+    latencies[std::string(histogram_name(histogram))] = {
+        {"count", count}, {"p50_us", microseconds(0.5)}, {"p99_us", microseconds(0.99)}};
+  }
+  return latencies;
+}
+
+// The supervisor's report, with what the board knows of each component.
+void merge(Json& reply, const std::map<std::string, SlotView>& slots) {
+  for (Json& component : reply["components"]) {
+    const auto slot = slots.find(component.value("name", ""));
+    const bool known = slot != slots.end();
+    component["live"] = known && slot->second.live;
+    component["heartbeat_age_ms"] = known ? Json(slot->second.heartbeat_age_ms) : Json(nullptr);
+    component["counters"] = known ? counters_of(slot->second) : Json::object();
+    component["latency"] = known ? latencies_of(slot->second) : Json::object();
+  }
+}
+
+std::string joined(const Json& object, const std::function<std::string(const std::string&, const Json&)>& show) {
+  std::string text;
+  for (const auto& [key, value] : object.items()) text += (text.empty() ? "" : "  ") + show(key, value);
+  return text;
+}
+
+void print_status(const Json& reply) {
+  const Json& supervisor = reply["supervisor"];
+  std::printf("supervisor  pid %lld, up %s\n\n", static_cast<long long>(supervisor.value("pid", 0)),
+              human_duration(supervisor.value("uptime_ms", std::int64_t{0})).c_str());
+  Table components({"COMPONENT", "STATE", "PID", "UP", "RESTARTS", "HEARS", "LAST EXIT", "WHY"});
+  Table counters({"COMPONENT", "COUNTERS"}), latencies({"COMPONENT", "LATENCY (p50/p99)"});
+  for (const Json& component : reply["components"]) {
+    const std::string name = component.value("name", "");
+    const std::int64_t pid = component.value("pid", std::int64_t{0});
+    const auto last_exit = component.find("last_exit");
+    components.add({name, component.value("state", ""), pid ? std::to_string(pid) : "-",
+                    pid ? human_duration(component.value("uptime_ms", std::int64_t{0})) : "-",
+                    std::to_string(component.value("restarts", std::int64_t{0})),
+                    component.value("live", false) ? "yes" : "no",
+                    last_exit != component.end() && last_exit->is_string() ? last_exit->get<std::string>() : "-",
+                    component.value("why", "")});
+    counters.add({name, joined(component["counters"], [](const std::string& key, const Json& value) {
+                    return key + " " + std::to_string(value.get<std::uint64_t>());
+                  })});
+    latencies.add({name, joined(component["latency"], [](const std::string& key, const Json& value) {
+                     return key + " " + std::to_string(value["p50_us"].get<std::int64_t>()) + "/" +
+                            std::to_string(value["p99_us"].get<std::int64_t>()) + "us";
+                   })});
+  }
+  std::printf("%s\n%s\n%s", components.text().c_str(), counters.text().c_str(), latencies.text().c_str());
+}
+
+}  // namespace
+
+int status(const Globals& globals, bool json) {
+  int exit_code = kExitOk;
+  auto reply = ask(globals, {{"command", "status"}}, exit_code);
+  if (!reply) return fail("status", exit_code, reply.error().text);
+  const auto config = configuration(globals);
+  if (!config) return fail("status", kExitConfig, config.error().text);
+  merge(*reply, read_board(*config));
+  if (json) std::printf("%s\n", dump_json(*reply).c_str());
+  else print_status(*reply);
+  return kExitOk;
+}
+
+int restart(const Globals& globals, const std::string& component) {
+  return order("restart", globals, {{"command", "restart"}, {"component", component}}, component + " restarts");
+}
+
+int stop(const Globals& globals, const std::optional<std::string>& component) {
+  Json request{{"command", "stop"}};
+  if (component) request["component"] = *component;
+  return order("stop", globals, request, component.value_or("everything") + " stops");
+}
+
+int start_component(const Globals& globals, const std::string& component) {
+  return order("start-component", globals, {{"command", "start"}, {"component", component}}, component + " starts");
+}
+
+}  // namespace romancy::cli

@@ -1,0 +1,14 @@
+// exit_codes: what the romancy command's exit codes mean. Part of the contract (docs/man).
+#pragma once
+
+namespace romancy::cli {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitRefused = 1;      // asked and refused: unknown instance, finished already, not stuck ..
+inline constexpr int kExitUsage = 64;       // wrong command line
+inline constexpr int kExitSupervisor = 69;  // no supervisor answers
+inline constexpr int kExitBug = 70;         // our own fault
+inline constexpr int kExitDatabase = 75;    // the database is away: try again
+inline constexpr int kExitConfig = 78;      // configuration, credentials or schema: trying again cannot help
+
+}  // namespace romancy::cli

@@ -1,0 +1,51 @@
+#include "cli/explain.hpp"
+
+#include <algorithm>
+
+namespace romancy::cli {
+namespace {
+
+// The channels it waits on: waits that were started and not answered.
+std::string open_waits(const std::vector<Step>& history) {
+  std::string channels;
+  for (const Step& wait : history) {
+    if (wait.kind != "wait_started") continue;
+    const bool over = std::any_of(history.begin(), history.end(), [&](const Step& step) {
+      return step.op == wait.op && (step.kind == "message_received" || step.kind == "wait_timed_out");
+    });
+    if (!over) channels += (channels.empty() ? "" : ", ") + wait.name;
+  }
+  return channels;
+}
+
+std::string waits_for(const std::vector<PendingTimer>& timers, const std::string& channels) {
+  std::string text;
+  if (!channels.empty()) text = "waits for a message on " + channels;
+  if (timers.empty()) return text;
+  const PendingTimer& first = timers.front();
+  if (first.kind == "timeout") return (text.empty() ? "waits for a message" : text) + " until " + first.expires_at;
+  const std::string timer = first.kind == "sleep"   ? "sleeps until "
+                            : first.kind == "retry" ? "tries an activity again at "
+                                                    : "starts at ";
+  return (text.empty() ? "" : text + "; ") + timer + first.expires_at;
+}
+
+}  // namespace
+
+std::string explain(const Instance& instance, const std::vector<PendingTimer>& timers,
+                    const std::vector<Step>& history) {
+  if (instance.status == "completed" || instance.status == "failed" || instance.status == "cancelled")
+    return "has finished";
+  if (instance.status == "stuck") {
+    return "is parked: " + instance.note.value_or("no reason given") + "; 'romancy resume " + instance.instance_id +
+           "' lets it go on";
+  }
+  if (instance.worker) return "is in the hands of " + *instance.worker;
+  const std::string nobody =
+      instance.served ? "" : "no living worker serves " + instance.queue + "/" + instance.workflow_name;
+  const std::string waits = waits_for(timers, open_waits(history));
+  if (waits.empty()) return nobody.empty() ? "is ready: the next free worker takes it" : "is ready, but " + nobody;
+  return nobody.empty() ? waits : waits + "; then " + nobody;
+}
+
+}  // namespace romancy::cli

@@ -1,0 +1,30 @@
+// explain: why an instance is where it is, in one sentence for `romancy show`. Pure.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace romancy::cli {
+
+struct Step {  // of its history
+  int op = 0;
+  std::string kind;
+  std::string name;
+};
+
+struct PendingTimer {
+  std::string kind;  // "sleep", "timeout", "retry", "start_at"
+  std::string expires_at;
+};
+
+struct Instance {
+  std::string instance_id, workflow_name, queue, status;
+  std::optional<std::string> worker, note;
+  bool served = false;  // a live worker serves its workflow
+};
+
+// Timers in the order of their time.
+std::string explain(const Instance& instance, const std::vector<PendingTimer>& timers,
+                    const std::vector<Step>& history);
+
+}  // namespace romancy::cli

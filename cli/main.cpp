@@ -1,0 +1,120 @@
+// romancy: the command line. This file reads the arguments (CLI11's only door); what they do is in the others.
+//
+// Exit codes: exit_codes.hpp. Global options may stand before or after the command.
+#include <CLI/CLI.hpp>
+
+#include <functional>
+
+#include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
+#include "common/base/log.hpp"
+
+using namespace romancy;
+
+namespace {
+
+void add_work(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {
+  static cli::StartOptions starting;
+  auto* start = app.add_subcommand("start", "start a workflow; prints its instance id");
+  start->add_option("NAME", starting.name, "the workflow's name")->required();
+  start->add_option("--input", starting.input, "its input: JSON, @file, or - for standard input")
+      ->capture_default_str();
+  start->add_option("--id", starting.id, "its instance id; the same id twice is the same instance (default: random)");
+  start->add_option("--queue", starting.queue, "the queue it is for")->capture_default_str();
+  start->add_option("--at", starting.at, "not before this time, as PostgreSQL reads it: 2026-01-31T12:00:00Z");
+  start->add_flag("--json", starting.json, "print JSON");
+  start->callback([&] { chosen = [&] { return cli::start(globals, starting); }; });
+
+  static cli::PublishOptions publishing;
+  auto* publish = app.add_subcommand("publish", "publish a message; prints its id");
+  publish->add_option("CHANNEL", publishing.channel, "the channel")->required();
+  publish->add_option("--data", publishing.data, "the message: JSON, @file, or - for standard input")
+      ->capture_default_str();
+  publish->add_option("--to", publishing.to, "to this instance only (default: to all subscribers)");
+  publish->add_option("--metadata", publishing.metadata, "JSON, @file, or -")->capture_default_str();
+  publish->add_flag("--json", publishing.json, "print JSON");
+  publish->callback([&] { chosen = [&] { return cli::publish(globals, publishing); }; });
+
+  static std::string cancel_id, resume_id;
+  static std::optional<std::string> reason;
+  auto* cancel = app.add_subcommand("cancel", "ask an instance to cancel; it compensates, then ends");
+  cancel->add_option("ID", cancel_id, "the instance")->required();
+  cancel->add_option("--reason", reason, "why; the workflow sees it");
+  cancel->callback([&] { chosen = [&] { return cli::cancel(globals, cancel_id, reason); }; });
+
+  auto* resume = app.add_subcommand("resume", "let an instance go on that was parked as stuck");
+  resume->add_option("ID", resume_id, "the instance")->required();
+  resume->callback([&] { chosen = [&] { return cli::resume(globals, resume_id); }; });
+}
+
+void add_look(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {
+  static cli::ListOptions listing;
+  auto* list = app.add_subcommand("list", "list instances, newest first");
+  list->add_option("--status", listing.status, "only these")
+      ->check(CLI::IsMember({"running", "completed", "failed", "cancelled", "stuck", "compensating"}));
+  list->add_option("--name", listing.name, "only this workflow");
+  list->add_option("--limit", listing.limit, "at most so many")->check(CLI::Range(1, 100000))->capture_default_str();
+  list->add_flag("--json", listing.json, "print JSON");
+  list->callback([&] { chosen = [&] { return cli::list(globals, listing); }; });
+
+  static std::string id;
+  static bool json = false;
+  auto* show = app.add_subcommand("show", "show an instance: why it is where it is, its timers, its history");
+  show->add_option("ID", id, "the instance")->required();
+  show->add_flag("--json", json, "print JSON");
+  show->callback([&] { chosen = [&] { return cli::show(globals, id, json); }; });
+}
+
+void add_control(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {
+  static bool json = false;
+  auto* status = app.add_subcommand("status", "show the components, their states and counters");
+  status->add_flag("--json", json, "print JSON");
+  status->callback([&] { chosen = [&] { return cli::status(globals, json); }; });
+
+  static std::string restarted, started;
+  static std::optional<std::string> stopped;
+  auto* restart = app.add_subcommand("restart", "restart a component; 'all' for all of them");
+  restart->add_option("COMPONENT", restarted, "as 'romancy status' calls it")->required();
+  restart->callback([&] { chosen = [&] { return cli::restart(globals, restarted); }; });
+
+  auto* stop = app.add_subcommand("stop", "stop a component, or everything");
+  stop->add_option("COMPONENT", stopped, "as 'romancy status' calls it (default: everything)");
+  stop->callback([&] { chosen = [&] { return cli::stop(globals, stopped); }; });
+
+  auto* start = app.add_subcommand("start-component", "start a component that was stopped or is held");
+  start->add_option("COMPONENT", started, "as 'romancy status' calls it")->required();
+  start->callback([&] { chosen = [&] { return cli::start_component(globals, started); }; });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  log::set_up("romancy", log::Level::warn);
+  cli::Globals globals;
+  std::function<int()> chosen;
+
+  CLI::App app("romancy: durable workflows on PostgreSQL", "romancy");
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.set_version_flag("--version", "romancy " ROMANCY_VERSION);
+  app.add_option("--config", globals.config_path, "the configuration (without it, the defaults)")
+      ->envname("ROMANCY_CONFIG");
+  app.add_option("--database", globals.database, "conninfo or URI, in place of database.url");
+  app.add_option("--schema", globals.schema, "in place of database.schema");
+  auto* migrate = app.add_subcommand("migrate", "bring the schema to the version of this program");
+  migrate->callback([&] { chosen = [&] { return cli::migrate(globals); }; });
+  add_work(app, globals, chosen);
+  add_look(app, globals, chosen);
+  add_control(app, globals, chosen);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // CLI11 would only say that a command is missing.
+    const auto unknown = app.get_subcommands().empty() ? app.remaining() : std::vector<std::string>();
+    if (!unknown.empty())
+      return cli::fail(unknown.front(), cli::kExitUsage, "unknown command or option; --help shows what there is");
+    return app.exit(error) == 0 ? cli::kExitOk : cli::kExitUsage;  // 0: --help, --version
+  }
+  return chosen();
+}

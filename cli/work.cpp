@@ -1,0 +1,67 @@
+// romancy start, publish, cancel, resume: the same functions any SQL client may call.
+#include <cstdio>
+#include <utility>
+
+#include "cli/commands.hpp"
+#include "cli/exit_codes.hpp"
+#include "cli/input.hpp"
+#include "cli/text.hpp"
+#include "sql/cli.hpp"
+
+namespace romancy::cli {
+
+int start(const Globals& globals, const StartOptions& options) {
+  const auto input = read_json_argument("--input", options.input);
+  if (!input) return fail("start", kExitUsage, input.error().text);
+  return with_database("start", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
+    const auto rows =
+        db.query(sql::cli::start_workflow, pg::Params(options.name, *input, options.id, options.queue, options.at));
+    if (!rows) {
+      const bool bad_time = rows.error().sqlstate == "22007" || rows.error().sqlstate == "22008";
+      return tl::unexpected(Error(rows.error()).within(bad_time ? "--at" : "start_workflow"));
+    }
+    const std::string id = rows->str(0, 0);
+    std::printf("%s\n", options.json ? JsonObject().text("instance_id", id).str().c_str() : id.c_str());
+    return kExitOk;
+  });
+}
+
+int publish(const Globals& globals, const PublishOptions& options) {
+  const auto data = read_json_argument("--data", options.data);
+  if (!data) return fail("publish", kExitUsage, data.error().text);
+  const auto metadata = read_json_argument("--metadata", options.metadata);
+  if (!metadata) return fail("publish", kExitUsage, metadata.error().text);
+  return with_database("publish", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
+    const auto rows = db.query(sql::cli::publish, pg::Params(options.channel, *data, *metadata, options.to));
+    if (!rows) return tl::unexpected(Error(rows.error()).within("publish"));
+    if (rows->is_null(0, 0)) {
+      return refuse("--to: " + options.to.value_or("") + " has finished; nothing was published");
+    }
+    const std::int64_t id = rows->int64(0, 0);
+    std::printf("%s\n",
+                options.json ? JsonObject().number("message_id", id).str().c_str() : std::to_string(id).c_str());
+    return kExitOk;
+  });
+}
+
+int cancel(const Globals& globals, const std::string& id, const std::optional<std::string>& reason) {
+  return with_database("cancel", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
+    const auto rows = db.query(sql::cli::cancel_workflow, pg::Params(id, reason));
+    if (!rows) return tl::unexpected(Error(rows.error()).within("cancel_workflow"));
+    if (!rows->boolean(0, 0)) return refuse("ID: " + id + " had finished already");
+    std::printf("cancellation of %s requested\n", id.c_str());
+    return kExitOk;
+  });
+}
+
+int resume(const Globals& globals, const std::string& id) {
+  return with_database("resume", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
+    const auto rows = db.query(sql::cli::resume_workflow, pg::Params(id));
+    if (!rows) return tl::unexpected(Error(rows.error()).within("resume_workflow"));
+    if (!rows->boolean(0, 0)) return refuse("ID: " + id + " was not stuck");
+    std::printf("%s goes on\n", id.c_str());
+    return kExitOk;
+  });
+}
+
+}  // namespace romancy::cli

@@ -1,0 +1,54 @@
+#include <gtest/gtest.h>
+
+#include "cli/explain.hpp"
+
+namespace romancy::cli {
+namespace {
+
+Instance instance(const std::string& status = "running") {
+  return {.instance_id = "o-1",
+          .workflow_name = "order",
+          .queue = "default",
+          .status = status,
+          .worker = std::nullopt,
+          .note = std::nullopt,
+          .served = true};
+}
+
+TEST(Explain, TheFinishedHaveFinished) {
+  for (const char* status : {"completed", "failed", "cancelled"})
+    EXPECT_EQ(explain(instance(status), {}, {}), "has finished");
+}
+
+TEST(Explain, TheStuckSayWhyAndWhatToDo) {
+  Instance stuck = instance("stuck");
+  stuck.note = "mismatch at op 3";
+  EXPECT_EQ(explain(stuck, {}, {}), "is parked: mismatch at op 3; 'romancy resume o-1' lets it go on");
+}
+
+TEST(Explain, ALeaseNamesTheWorker) {
+  Instance leased = instance();
+  leased.worker = "shop.1";
+  EXPECT_EQ(explain(leased, {}, {}), "is in the hands of shop.1");
+}
+
+TEST(Explain, NobodyServesItIsSaid) {
+  Instance unserved = instance();
+  unserved.served = false;
+  EXPECT_EQ(explain(unserved, {}, {}), "is ready, but no living worker serves default/order");
+  EXPECT_EQ(explain(unserved, {{"sleep", "12:00"}}, {}),
+            "sleeps until 12:00; then no living worker serves default/order");
+  EXPECT_EQ(explain(instance(), {}, {}), "is ready: the next free worker takes it");
+}
+
+TEST(Explain, WaitsAreNamed) {
+  const std::vector<Step> waiting{{0, "started", ""}, {1, "wait_started", "payment"}};
+  EXPECT_EQ(explain(instance(), {}, waiting), "waits for a message on payment");
+  EXPECT_EQ(explain(instance(), {{"timeout", "12:00"}}, waiting), "waits for a message on payment until 12:00");
+  const std::vector<Step> over{{1, "wait_started", "payment"}, {1, "message_received", "payment"}};
+  EXPECT_EQ(explain(instance(), {{"retry", "12:00"}}, over), "tries an activity again at 12:00");
+  EXPECT_EQ(explain(instance(), {{"start_at", "12:00"}}, {}), "starts at 12:00");
+}
+
+}  // namespace
+}  // namespace romancy::cli
