@@ -1,0 +1,315 @@
+// The engine with real parts: PostgreSQL, the listener, the timer, and worker processes; each test with the listener
+// and without it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "tests/support/system.hpp"
+
+namespace romancy::test {
+namespace {
+
+class Engine : public testing::TestWithParam<bool> {
+ protected:
+  Engine() : system({.listen = GetParam(), .conninfo = {}, .extra = {}, .worker = "test_worker"}) {}
+
+  std::int64_t effects(const std::string& like) {
+    return system.count("SELECT coalesce(sum(times), 0) FROM effects WHERE key LIKE $1", pg::Params(like));
+  }
+  std::int64_t effect_keys(const std::string& like) {
+    return system.count("SELECT count(*) FROM effects WHERE key LIKE $1", pg::Params(like));
+  }
+  void open_gate(const std::string& name) { system.sql("INSERT INTO gates VALUES ($1)", pg::Params(name)); }
+  void publish(const std::string& to, const std::string& channel, const std::string& data) {
+    system.sql("SELECT publish($1, $2::jsonb, target_instance_id => $3)", pg::Params(channel, data, to));
+  }
+  // Waits until nobody holds the instance and nothing is unread: it is suspended.
+  void expect_suspended(const std::string& id) {
+    EXPECT_TRUE(eventually([&] {
+      return system.count("SELECT count(*) FROM instances i WHERE instance_id = $1 AND session_id IS NULL AND status = 1 "
+                          "AND NOT EXISTS (SELECT FROM inbox b WHERE b.instance_id = $1 AND NOT seen) "
+                          "AND EXISTS (SELECT FROM history h WHERE h.instance_id = $1)",
+                          pg::Params(id)) == 1;
+    })) << id << " is not suspended";
+  }
+
+  System system;
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, Engine, testing::Bool(),
+                         [](const auto& mode) { return mode.param ? "Listening" : "PollingAlone"; });
+
+TEST_P(Engine, AStartedWorkflowCompletesWithItsOutput) {
+  system.start_all();
+  system.start("echo", R"({"a": [1, 2, {"b": null}]})", "e1");
+  system.expect_status("e1", "completed");
+  EXPECT_EQ(system.output("e1"), R"({"a": [1, 2, {"b": null}]})");
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, EveryActivityOfManyWorkflowsHappensOnce) {
+  system.start_all(2);
+  for (int i = 0; i < 60; ++i) system.start("steps", "5", "s" + std::to_string(i));
+  for (int i = 0; i < 60; ++i) system.expect_status("s" + std::to_string(i), "completed");
+  EXPECT_EQ(effect_keys("step %"), 300);
+  EXPECT_EQ(effects("step %"), 300);
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, SleepingWorkflowsWakeUpAndGoOnWhereTheyWere) {
+  system.start_all(2);
+  for (int i = 0; i < 20; ++i) system.start("naps", "4", "n" + std::to_string(i));
+  for (int i = 0; i < 20; ++i) system.expect_status("n" + std::to_string(i), "completed");
+  EXPECT_EQ(effects("before %"), 80);
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, AStructResultSurvivesSuspensionAndReplayInAnotherProcess) {
+  system.start_all(1);
+  system.start("parcel", R"({"id": "p-1", "cents": 9007199254740993, "items": ["é\"\\", "b"]})", "p1");
+  expect_suspended("p1");
+  system.worker(1).kill9();  // what was in memory is gone
+  system.start_worker(2);
+  publish("p1", "note", R"({"text": "hello"})");
+  system.expect_status("p1", "completed");
+  EXPECT_EQ(system.output("p1"), R"({"id": "p-1", "cents": 9007199254740993, "items": ["é\"\\", "b", "label", "hello"]})");
+  EXPECT_EQ(effects("pack|%"), 1);
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, MessagesSentBeforeTheReceiveAllArriveInOrder) {
+  system.start_all(2);
+  system.start("mailbox", "20", "m1");
+  for (int i = 0; i < 20; ++i) publish("m1", "mail", std::to_string(i));
+  system.expect_status("m1", "completed");
+  EXPECT_EQ(system.output("m1"), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]");
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, AMessageLeftBehindIsFoundByALaterRunInAnotherProcess) {
+  system.start_all(1);
+  system.start("two_channels", "null", "t1");
+  expect_suspended("t1");
+  publish("t1", "second", "2");  // nobody waits for it yet
+  EXPECT_TRUE(eventually([&] {
+    return system.count("SELECT count(*) FROM inbox WHERE instance_id = 't1' AND seen") == 1;
+  }));
+  system.worker(1).kill9();
+  system.start_worker(2);
+  publish("t1", "first", "1");
+  system.expect_status("t1", "completed");
+  EXPECT_EQ(system.output("t1"), "[1, 2]");
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, ASubscriptionIsCommittedBeforeTheNextActivityStarts) {
+  system.start_all(1);
+  system.start("listening", "null", "l1");
+  // The activity's effect proves that it started: from then on a broadcast must arrive.
+  ASSERT_TRUE(eventually([&] { return effects("subscribed|%") == 1; }));
+  system.sql("SELECT publish('news', '7')");
+  system.expect_status("l1", "completed");
+  EXPECT_EQ(system.output("l1"), "7");
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, AWaitThatNobodyAnswersTimesOut) {
+  system.start_all(1);
+  system.start("patient", "50", "w1");
+  system.expect_status("w1", "completed");
+  EXPECT_EQ(system.output("w1"), "\"timed out\"");
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, PublishAndOutboxHappenOnceHoweverOftenTheWorkflowIsReplayed) {
+  system.start_all(2);
+  system.start("mailbox", "2", "m1");
+  system.start("once", "\"m1\"", "o1");
+  system.expect_status("o1", "completed");
+  EXPECT_EQ(system.count("SELECT count(*) FROM outbox"), 1);
+  EXPECT_EQ(system.count("SELECT count(*) FROM outbox WHERE data -> 'n' = '9007199254740993'"), 1);
+  publish("m1", "mail", "2");
+  system.expect_status("m1", "completed");
+  EXPECT_EQ(system.output("m1"), "[1, 2]");
+  system.sql("DELETE FROM outbox");
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, AFailingActivityIsTriedAgainWithTheSameKey) {
+  system.start_all(1);
+  system.start("retrying", "2", "r1");
+  system.expect_status("r1", "completed");
+  EXPECT_EQ(system.output("r1"), "3");
+  EXPECT_EQ(effect_keys("flaky|%"), 1);
+  EXPECT_EQ(effects("flaky|%"), 3);
+  system.start("retrying", "99", "r2");
+  system.expect_status("r2", "failed");
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, ACancelledWorkflowUndoesWhatItDidNewestFirst) {
+  system.start_all(1);
+  system.start("saga", "\"x\"", "g1");
+  expect_suspended("g1");
+  system.sql("SELECT cancel_workflow('g1', 'changed my mind')");
+  system.expect_status("g1", "cancelled");
+  const auto undone = system.sql(
+      "SELECT string_agg(data #>> '{}', ',' ORDER BY seq) FROM history WHERE instance_id = 'g1' AND name = 'undo' AND kind = 2");
+  EXPECT_EQ(system.count("SELECT count(*) FROM history WHERE instance_id = 'g1' AND name = 'undo' AND kind = 2"), 2);
+  EXPECT_EQ(effects("undo|x 2|%"), 1);
+  EXPECT_EQ(effects("undo|x 1|%"), 1);
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, CancelReachesARunningActivity) {
+  system.start_all(1);
+  system.start("holder", "\"h\"", "h1");
+  ASSERT_TRUE(eventually([&] { return effects("held|h") == 1; }));
+  system.sql("SELECT cancel_workflow('h1')");
+  system.expect_status("h1", "cancelled");  // nobody opened the gate: the activity heard the stop
+  EXPECT_EQ(effects("stopped|h"), 1);
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, WorkOfAKilledWorkerGoesOnInAnother) {
+  system.start_all(1);
+  for (int i = 0; i < 5; ++i) system.start("holder", "\"k" + std::to_string(i) + "\"", "k" + std::to_string(i));
+  ASSERT_TRUE(eventually([&] { return effects("held|k%") == 5; }));
+  system.worker(1).kill9();
+  system.start_worker(2);
+  for (int i = 0; i < 5; ++i) open_gate("k" + std::to_string(i));
+  for (int i = 0; i < 5; ++i) system.expect_status("k" + std::to_string(i), "completed");
+  EXPECT_EQ(effects("held|k%"), 10);  // each attempt again, with the same key
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, AStalledWorkerThatComesBackLateWritesNothing) {
+  system.start_all(1);
+  system.start("holder", "\"z\"", "z1");
+  ASSERT_TRUE(eventually([&] { return effects("held|z") == 1; }));
+  system.worker(1).signal(SIGSTOP);
+  // The timer ends the session once it has expired; another worker takes over.
+  system.start_worker(2);
+  ASSERT_TRUE(eventually([&] { return effects("held|z") == 2; }));
+  open_gate("z");
+  system.expect_status("z1", "completed");
+  system.worker(1).signal(SIGCONT);
+  ASSERT_TRUE(eventually([&] { return system.worker(1).logged("session lost"); })) << system.worker(1).log();
+  EXPECT_EQ(system.count("SELECT count(*) FROM history WHERE instance_id = 'z1' AND kind = 2"), 1);
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, AMismatchParksTheInstanceAndTheRightCodeGoesOn) {
+  system.start_all(1);
+  system.start("changing", "null", "c1");
+  expect_suspended("c1");
+  system.worker(1).terminate();
+  system.start_worker(2, {{"ROMANCY_TEST_OTHER_CODE", "1"}});
+  publish("c1", "go on", "1");
+  system.expect_status("c1", "stuck");
+  const auto note = system.sql("SELECT note FROM workflow_instances WHERE instance_id = 'c1'").str(0, 0);
+  EXPECT_THAT(note, testing::HasSubstr("mark"));
+  EXPECT_THAT(note, testing::HasSubstr("undo"));
+  system.worker(2).terminate();
+  system.start_worker(3);
+  system.expect_status("c1", "completed");
+  EXPECT_EQ(effects("changed|%"), 1);
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, AWorkflowThatKillsItsWorkersIsParked) {
+  system.start_all(0);
+  system.start("killer", "null", "k1");
+  for (int i = 1; i <= 8; ++i) {
+    system.start_worker(i);
+    if (eventually([&] {
+          return !system.worker(i).running() ||
+                 system.count("SELECT count(*) FROM workflow_instances WHERE instance_id = 'k1' AND status = 'stuck'") == 1;
+        }) &&
+        system.worker(i).running()) {
+      break;
+    }
+  }
+  system.expect_status("k1", "stuck");
+  system.start("echo", "1", "e1");
+  system.expect_status("e1", "completed");  // the worker that parked it lives
+}
+
+TEST_P(Engine, AWorkerThatIsStoppedHandsItsWorkOver) {
+  system.start_all(1);
+  system.start("holder", "\"d\"", "d1");
+  system.start("saga", "\"s\"", "s1");
+  ASSERT_TRUE(eventually([&] { return effects("held|d") == 1; }));
+  expect_suspended("s1");
+  open_gate("d");
+  EXPECT_EQ(system.worker(1).terminate(), 0) << system.worker(1).log();
+  EXPECT_EQ(system.count("SELECT count(*) FROM sessions WHERE kind = 'resumer'"), 0);
+  system.start_worker(2);
+  publish("s1", "go on", "1");
+  system.expect_status("s1", "completed");
+  system.expect_status("d1", "completed");
+  EXPECT_EQ(effects("held|d"), 1);  // its result was recorded before the worker ended
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, AWorkerWhoseConnectionIsCutBeginsANewSession) {
+  system.start_all(1);
+  system.start("naps", "200", "n1");
+  ASSERT_TRUE(eventually([&] { return effects("before %") >= 5; }));
+  const auto before = system.count("SELECT session_id FROM sessions WHERE kind = 'resumer'");
+  system.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
+             "AND (classid::bigint << 32) | objid::bigint = $1 AND granted",
+             pg::Params(before));
+  ASSERT_TRUE(eventually([&] {
+    return system.count("SELECT count(*) FROM sessions WHERE kind = 'resumer' AND session_id <> $1", pg::Params(before)) == 1;
+  }));
+  const auto done = effects("before %");
+  ASSERT_TRUE(eventually([&] { return effects("before %") >= done + 5; }));  // it goes on
+  system.sql("SELECT cancel_workflow('n1')");
+  system.expect_status("n1", "cancelled");
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, ATwiceStartedInstanceRunsOnce) {
+  system.start_all(2);
+  for (int i = 0; i < 10; ++i) {
+    system.start("steps", "2", "t" + std::to_string(i));
+    system.start("steps", "2", "t" + std::to_string(i));
+  }
+  for (int i = 0; i < 10; ++i) system.expect_status("t" + std::to_string(i), "completed");
+  EXPECT_EQ(effects("step %"), 20);
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, InputThatDoesNotFitFailsTheWorkflowAndNamesTheField) {
+  system.start_all(1);
+  system.start("parcel", R"({"id": "p", "cents": "many", "items": []})", "p1");
+  system.expect_status("p1", "failed");
+  EXPECT_THAT(system.sql("SELECT error::text FROM workflow_result('p1')").str(0, 0), testing::HasSubstr("cents"));
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, DataThatTheDatabaseRefusesFailsItsOwnWorkflowAloneInTheBatch) {
+  system.sql("ALTER TABLE history ADD CONSTRAINT no_poison CHECK (data IS DISTINCT FROM '\"poison\"')");
+  // Started before the worker, so that they are claimed, and committed, together.
+  for (int i = 0; i < 30; ++i) system.start("naps", "1", "n" + std::to_string(i));
+  system.start("echo", "\"poison\"", "b1");
+  for (int i = 30; i < 60; ++i) system.start("naps", "1", "n" + std::to_string(i));
+  system.start_all(1);
+  system.expect_status("b1", "failed");
+  EXPECT_THAT(system.sql("SELECT error::text FROM workflow_result('b1')").str(0, 0), testing::HasSubstr("no_poison"));
+  for (int i = 0; i < 60; ++i) system.expect_status("n" + std::to_string(i), "completed");
+  system.expect_quiescent();
+}
+
+TEST_P(Engine, AWorkflowOfAnotherProgramIsNeverTaken) {
+  system.start_all(1);
+  system.start("nobody_serves_this", "1", "x1");
+  system.start("echo", "1", "e1");
+  system.expect_status("e1", "completed");
+  EXPECT_EQ(system.count("SELECT count(*) FROM pokes WHERE instance_id = 'x1'"), 1);
+  EXPECT_EQ(system.count("SELECT lease_token FROM instances WHERE instance_id = 'x1'"), 0);
+}
+
+}  // namespace
+}  // namespace romancy::test
