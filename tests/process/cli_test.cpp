@@ -1,0 +1,274 @@
+// The command `romancy`: every command once against the real thing, and what it says when it may not.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "common/pg/blocking.hpp"
+#include "tests/support/daemons.hpp"
+#include "tests/support/pg_schema.hpp"
+
+namespace romancy::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Said {
+  int exit_code = -1;
+  std::string out, err;
+};
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+std::string quoted(const std::string& word) {
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+class Cli {
+ public:
+  explicit Cli(std::vector<std::string> globals) : globals_(std::move(globals)) {}
+
+  Said run(const std::vector<std::string>& arguments, const std::string& input = "") {
+    const std::string in = dir_.write("in", input), out = dir_.path() + "/out", err = dir_.path() + "/err";
+    std::string command = quoted(program_path("romancy"));
+    for (const auto& word : globals_) command += " " + quoted(word);
+    for (const auto& word : arguments) command += " " + quoted(word);
+    const int status = std::system((command + " <" + in + " >" + out + " 2>" + err).c_str());
+    return {WEXITSTATUS(status), read_file(out), read_file(err)};
+  }
+
+ private:
+  TempDir dir_;
+  const std::vector<std::string> globals_;
+};
+
+Cli cli_on(const Schema& schema) {
+  return Cli({"--database", schema.conninfo(), "--schema", schema.name()});
+}
+
+TEST(CliDatabase, MigrateMakesTheSchemaAndIsHarmlessAgain) {
+  const Schema schema({}, Schema::Make::absent);
+  Cli cli = cli_on(schema);
+  const Said before = cli.run({"list"});
+  EXPECT_EQ(before.exit_code, 78);
+  EXPECT_THAT(before.err, HasSubstr("romancy migrate"));
+  EXPECT_EQ(cli.run({"migrate"}).exit_code, 0);
+  const Said again = cli.run({"migrate"});
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_THAT(again.out, HasSubstr("nothing to migrate"));
+  EXPECT_EQ(cli.run({"list"}).exit_code, 0);
+}
+
+TEST(CliDatabase, StartTakesItsInputFromTextFileAndPipe) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  const TempDir dir;
+  const auto file = dir.write("input.json", R"({"from": "file", "n": 9007199254740993})");
+  EXPECT_EQ(cli.run({"start", "order", "--id", "a", "--input", R"({"n": 9007199254740993})"}).out, "a\n");
+  EXPECT_EQ(cli.run({"start", "order", "--id", "b", "--input", "@" + file}).out, "b\n");
+  EXPECT_EQ(cli.run({"start", "order", "--id", "c", "--input", "-", "--queue", "q"}, R"({"from": "pipe"})").out, "c\n");
+  EXPECT_EQ(cli.run({"start", "order", "--id", "a"}).out, "a\n") << "the same instance";
+  EXPECT_EQ(json::parse(cli.run({"start", "order", "--id", "d", "--json"}).out), json({{"instance_id", "d"}}));
+  EXPECT_EQ(cli.run({"start", "order"}).out.size(), 37u) << "a random id";
+  auto db = schema.connect();
+  EXPECT_EQ(db.query("SELECT input ->> 'n' FROM workflow_instances WHERE instance_id = 'a'")->str(0, 0),
+            "9007199254740993");
+  EXPECT_EQ(db.query("SELECT input ->> 'n' FROM workflow_instances WHERE instance_id = 'b'")->str(0, 0),
+            "9007199254740993");
+  EXPECT_EQ(db.query("SELECT queue FROM workflow_instances WHERE instance_id = 'c'")->str(0, 0), "q");
+}
+
+TEST(CliDatabase, StartAtWaitsForItsTime) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  EXPECT_EQ(cli.run({"start", "order", "--id", "a", "--at", "2999-01-01T00:00:00Z"}).exit_code, 0);
+  const Said shown = cli.run({"show", "a"});
+  EXPECT_THAT(shown.out, HasSubstr("starts at 2999-01-01"));
+  EXPECT_THAT(shown.out, HasSubstr("no living worker serves default/order"));
+  const Said wrong = cli.run({"start", "order", "--at", "teatime"});
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_THAT(wrong.err, HasSubstr("--at: "));
+}
+
+TEST(CliDatabase, PublishReachesItsInstance) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  cli.run({"start", "order", "--id", "a"});
+  const Said published =
+      cli.run({"publish", "paid", "--to", "a", "--data", R"({"cents": 5})", "--metadata", R"({"by": "test"})"});
+  EXPECT_EQ(published.exit_code, 0) << published.err;
+  EXPECT_GT(std::stol(published.out), 0);
+  EXPECT_TRUE(json::parse(cli.run({"publish", "paid", "--to", "a", "--json"}).out).contains("message_id"));
+  auto db = schema.connect();
+  EXPECT_EQ(db.query("SELECT data::text || metadata::text FROM inbox WHERE kind = 2 ORDER BY id LIMIT 1")->str(0, 0),
+            R"({"cents": 5}{"by": "test"})");
+  const Said unknown = cli.run({"publish", "paid", "--to", "nobody"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("target_instance_id: "));
+  schema.run("UPDATE instances SET status = 2, finished_at = clock_timestamp()");
+  const Said finished = cli.run({"publish", "paid", "--to", "a"});
+  EXPECT_EQ(finished.exit_code, 1);
+  EXPECT_THAT(finished.err, HasSubstr("--to: a has finished"));
+}
+
+TEST(CliDatabase, CancelAndResumeSayWhetherTheyDid) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  cli.run({"start", "order", "--id", "a"});
+  EXPECT_EQ(cli.run({"cancel", "a", "--reason", "it's late"}).exit_code, 0);
+  auto db = schema.connect();
+  EXPECT_EQ(db.query("SELECT data ->> 'reason' FROM inbox WHERE kind = 6")->str(0, 0), "it's late");
+  EXPECT_EQ(cli.run({"resume", "a"}).exit_code, 1) << "it was not stuck";
+  schema.run(
+      "UPDATE instances SET status = 5, note = 'mismatch: at op 3'; INSERT INTO stuck SELECT instance_id, route_id "
+      "FROM instances");
+  EXPECT_THAT(cli.run({"show", "a"}).out, HasSubstr("is parked: mismatch: at op 3; 'romancy resume a' lets it go on"));
+  EXPECT_EQ(cli.run({"resume", "a"}).exit_code, 0);
+  schema.run("UPDATE instances SET status = 4, finished_at = clock_timestamp()");
+  const Said finished = cli.run({"cancel", "a"});
+  EXPECT_EQ(finished.exit_code, 1);
+  EXPECT_THAT(finished.err, HasSubstr("finished already"));
+  EXPECT_EQ(cli.run({"cancel", "unknown"}).exit_code, 1);
+}
+
+TEST(CliDatabase, ListFiltersAndShowTellsAll) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  for (const char* id : {"a", "b", "c"})
+    cli.run({"start", "order", "--id", id, "--input", R"({"n": 9007199254740993})"});
+  cli.run({"start", "other", "--id", "d"});
+  schema.run(
+      "UPDATE instances SET status = 2, finished_at = clock_timestamp() WHERE instance_id = 'a'; "
+      "DELETE FROM inbox WHERE instance_id = 'a'; "
+      "INSERT INTO history (instance_id, seq, op, kind, data) VALUES "
+      "('a', 1, 0, 1, '{\"n\": 9007199254740993}'), ('a', 2, 0, 16, '{\"out\": 9007199254740993}')");
+  EXPECT_EQ(json::parse(cli.run({"list", "--json"}).out).size(), 4u);
+  EXPECT_EQ(json::parse(cli.run({"list", "--json", "--name", "order"}).out).size(), 3u);
+  EXPECT_EQ(json::parse(cli.run({"list", "--json", "--status", "completed"}).out).at(0).at("instance_id"), "a");
+  EXPECT_EQ(json::parse(cli.run({"list", "--json", "--limit", "2"}).out).size(), 2u);
+  EXPECT_THAT(cli.run({"list"}).out, StartsWith("INSTANCE  WORKFLOW"));
+
+  const json shown = json::parse(cli.run({"show", "a", "--json"}).out);
+  EXPECT_EQ(shown.at("status"), "completed");
+  EXPECT_EQ(shown.at("output").at("out"), 9007199254740993);
+  EXPECT_EQ(shown.at("history").size(), 2u);
+  EXPECT_EQ(shown.at("served"), false);
+  EXPECT_THAT(cli.run({"show", "b"}).out, HasSubstr("is ready, but no living worker serves default/order"));
+  const Said unknown = cli.run({"show", "nobody"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("nobody"));
+}
+
+TEST(CliErrors, NameTheArgument) {
+  Cli cli({});
+  for (const auto& [arguments, named] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"frobnicate"}, "frobnicate"},
+           {{"start"}, "NAME"},
+           {{"start", "order", "--input", "{"}, "--input"},
+           {{"start", "order", "--input", "@/does/not/exist"}, "--input: /does/not/exist"},
+           {{"publish", "c", "--data", "x"}, "--data"},
+           {{"publish", "c", "--metadata", "x"}, "--metadata"},
+           {{"list", "--status", "odd"}, "--status"},
+           {{"list", "--limit", "0"}, "--limit"},
+           {{"list", "--wrong"}, "--wrong"},
+           {{}, "subcommand"}}) {
+    const Said said = cli.run(arguments);
+    EXPECT_EQ(said.exit_code, 64) << named;
+    EXPECT_THAT(said.err, HasSubstr(named));
+    EXPECT_EQ(said.out, "") << named;
+  }
+}
+
+TEST(CliErrors, ADatabaseThatIsAwayIs75) {
+  const TempDir dir;
+  const Said said = Cli({"--database", "host=" + dir.path() + " user=x dbname=x"}).run({"list"});
+  EXPECT_EQ(said.exit_code, 75);
+  EXPECT_THAT(said.err, StartsWith("romancy list: database: "));
+}
+
+TEST(CliErrors, AWrongConfigurationIs78) {
+  const TempDir dir;
+  EXPECT_EQ(Cli({"--config", dir.path() + "/none"}).run({"list"}).exit_code, 78);
+  EXPECT_EQ(Cli({"--config", dir.write("bad.toml", "[poll]\ntimer_interval = \"soon\"\n")}).run({"status"}).exit_code,
+            78);
+  const Said schema = Cli({"--schema", "No Schema"}).run({"list"});
+  EXPECT_EQ(schema.exit_code, 78);
+  EXPECT_THAT(schema.err, HasSubstr("--schema"));
+}
+
+TEST(CliErrors, HelpAndVersionAreNoErrors) {
+  Cli cli({});
+  EXPECT_EQ(cli.run({"--help"}).exit_code, 0);
+  EXPECT_EQ(cli.run({"start", "--help"}).exit_code, 0);
+  EXPECT_THAT(cli.run({"--version"}).out, StartsWith("romancy "));
+}
+
+TEST(CliControl, WithoutASupervisorItIs69) {
+  const TempDir dir;
+  Cli cli({"--config", dir.write("romancy.toml", "[runtime]\ndir = \"" + dir.path() + "\"\n")});
+  for (const auto& command : std::vector<std::vector<std::string>>{
+           {"status"}, {"restart", "timer"}, {"stop"}, {"start-component", "timer"}}) {
+    const Said said = cli.run(command);
+    EXPECT_EQ(said.exit_code, 69);
+    EXPECT_THAT(said.err, HasSubstr("no supervisor answers"));
+  }
+}
+
+TEST(CliControl, StatusRestartStopAndStart) {
+  const TempDir dir;
+  const Schema schema;
+  const auto config =
+      dir.write("romancy.toml", "[database]\nurl = \"" + schema.conninfo() + "\"\nschema = \"" + schema.name() +
+                                    "\"\n[runtime]\ndir = \"" + dir.path() + "\"\n[relay]\nenabled = true\n");
+  Daemon supervisor("romancy-supervisor", {"--config", config}, dir.path() + "/supervisor.log");
+  Cli cli({"--config", config});
+  const auto component = [&](const std::string& name) {
+    const Said said = cli.run({"status", "--json"});
+    if (said.exit_code != 0) return json::object();
+    const json reply = json::parse(said.out);
+    for (const auto& one : reply.at("components")) {
+      if (one.at("name") == name) return one;
+    }
+    return json::object();
+  };
+  const auto state = [&](const std::string& name) { return component(name).value("state", ""); };
+  ASSERT_TRUE(eventually([&] {
+    return state("timer") == "ready" && state("relay") == "ready" && state("listener") == "ready";
+  })) << supervisor.log()
+      << cli.run({"status"}).err;
+  const json timer = component("timer");
+  EXPECT_TRUE(timer.at("counters").is_object());
+  EXPECT_TRUE(eventually([&] { return component("timer").at("live") == true; })) << supervisor.log();
+  const Said shown = cli.run({"status"});
+  EXPECT_THAT(shown.out, HasSubstr("COMPONENT"));
+  EXPECT_THAT(shown.out, HasSubstr("timer"));
+  EXPECT_EQ(shown.err, "");
+
+  EXPECT_EQ(cli.run({"restart", "timer"}).exit_code, 0);
+  EXPECT_TRUE(eventually([&] { return state("timer") == "ready" && component("timer").at("pid") != timer.at("pid"); }));
+  const Said unknown = cli.run({"restart", "nobody"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("component: must be one of"));
+
+  EXPECT_EQ(cli.run({"stop", "relay"}).exit_code, 0);
+  EXPECT_TRUE(eventually([&] { return component("relay").value("pid", 1) == 0; })) << cli.run({"status"}).out;
+  EXPECT_EQ(cli.run({"start-component", "relay"}).exit_code, 0);
+  EXPECT_TRUE(eventually([&] { return state("relay") == "ready"; })) << cli.run({"status"}).out;
+
+  EXPECT_EQ(cli.run({"stop"}).exit_code, 0);
+  EXPECT_EQ(WEXITSTATUS(supervisor.wait()), 0) << supervisor.log();
+}
+
+}  // namespace
+}  // namespace romancy::test
