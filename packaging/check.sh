@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# check.sh BUILD_DIR: unpacks the deb and the rpm of BUILD_DIR into scratch roots and uses what is in them: every
+# program says its version and its help, every file that is promised is there, and a user's project builds against
+# the SDK. Nothing is installed on this machine.
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+packages=$(readlink -f "$1")
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/romancy-package.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+
+fail() { echo "package: $*" >&2; exit 1; }
+
+one() { # PATTERN: the one file of that name
+  local found
+  mapfile -t found < <(find "$packages" -maxdepth 1 -name "$1")
+  [ ${#found[@]} = 1 ] || fail "expected one $1 in $packages, found ${#found[@]}"
+  echo "${found[0]}"
+}
+
+check_root() { # NAME ROOT
+  local root=$2 program file
+  for program in romancy romancy-supervisor romancy-listener romancy-timer romancy-relay; do
+    "$root/usr/bin/$program" --version >/dev/null || fail "$1: $program --version"
+    "$root/usr/bin/$program" --help >/dev/null || fail "$1: $program --help"
+    find "$root/usr/share/man" -name "$program.[18]" | grep -q . || fail "$1: no man page for $program"
+  done
+  for file in etc/romancy/romancy.toml usr/lib/systemd/system/romancy.service usr/lib/sysusers.d/romancy.conf \
+              usr/lib/tmpfiles.d/romancy.conf usr/include/romancy/romancy.hpp usr/share/doc/romancyd/copyright; do
+    [ -s "$root/$file" ] || fail "$1: no $file"
+  done
+  find "$root/usr/share/romancy/sql" -name '*.sql' | grep -q . || fail "$1: no SQL"
+
+  cmake -S "$here/consumer" -B "$2.consumer" -G Ninja -DCMAKE_PREFIX_PATH="$root/usr" >"$2.log" 2>&1 \
+    && ninja -C "$2.consumer" >>"$2.log" 2>&1 || { cat "$2.log" >&2; fail "$1: a user's project does not build"; }
+  "$2.consumer/hello" --version >/dev/null || fail "$1: a user's worker does not run"
+  echo "$1: programs run, a user's worker builds and runs"
+}
+
+deb=$(one 'romancyd_*.deb')
+rpm=$(one 'romancyd-*.rpm')
+dpkg-deb -x "$deb" "$scratch/deb"
+mkdir "$scratch/rpm"
+(cd "$scratch/rpm" && rpm2cpio "$rpm" | cpio --extract --make-directories --quiet)
+check_root "$(basename "$deb")" "$scratch/deb"
+check_root "$(basename "$rpm")" "$scratch/rpm"
+dpkg-deb --ctrl-tarfile "$deb" | tar -xO ./conffiles | grep -q romancy.toml || fail "romancy.toml is not a conffile"
