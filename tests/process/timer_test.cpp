@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <sys/socket.h>
 
+#include "common/base/ids.hpp"
 #include "common/io/line_stream.hpp"
 #include "tests/process/timer_stage.hpp"
 
@@ -209,6 +210,12 @@ TEST(TimerProcess, StopsWhenAskedWithWorkAround) {
 
 // --- sessions of the dead --------------------------------------------------------------------------------------------
 
+// A session id of this test process: advisory locks span the database, and other tests run beside this one.
+std::int64_t id(int n) {
+  static const std::int64_t base = random_session_id() / 16 * 16;
+  return base + n;
+}
+
 // A worker as the database sees it: a session row, and its lock on this connection.
 pg::Blocking worker(TimerStage& stage, std::int64_t session, const std::string& timeout = "1 hour") {
   auto connection = stage.schema().connect();
@@ -224,29 +231,29 @@ std::int64_t sessions(TimerStage& stage, std::int64_t session) {
 
 TEST(TimerSessions, WithoutAHubTheSweepEndsThoseWhoseConnectionIsGone) {
   TimerStage stage({.timer = "50ms"});
-  const auto alive = worker(stage, 1);
+  const auto alive = worker(stage, id(1));
   const auto timer = stage.timer();
-  { const auto dead = worker(stage, 2); }
-  EXPECT_TRUE(eventually([&] { return sessions(stage, 2) == 0; })) << timer->log();
-  EXPECT_EQ(sessions(stage, 1), 1);
+  { const auto dead = worker(stage, id(2)); }
+  EXPECT_TRUE(eventually([&] { return sessions(stage, id(2)) == 0; })) << timer->log();
+  EXPECT_EQ(sessions(stage, id(1)), 1);
 }
 
 TEST(TimerSessions, TheDeathsBeforeItsStartAreFound) {
   TimerStage stage({});
-  const auto alive = worker(stage, 1);
-  { const auto dead = worker(stage, 2); }
+  const auto alive = worker(stage, id(1));
+  { const auto dead = worker(stage, id(2)); }
   const auto timer = stage.timer();
-  EXPECT_TRUE(eventually([&] { return sessions(stage, 2) == 0; })) << timer->log();
-  EXPECT_EQ(sessions(stage, 1), 1);
+  EXPECT_TRUE(eventually([&] { return sessions(stage, id(2)) == 0; })) << timer->log();
+  EXPECT_EQ(sessions(stage, id(1)), 1);
 }
 
 TEST(TimerSessions, AnExpiredSessionIsEndedAlthoughItsConnectionLives) {
   TimerStage stage({.timer = "50ms", .session = "1s"});
-  const auto hung = worker(stage, 1, "1 ms");
-  const auto alive = worker(stage, 2);
+  const auto hung = worker(stage, id(1), "1 ms");
+  const auto alive = worker(stage, id(2));
   const auto timer = stage.timer();
-  EXPECT_TRUE(eventually([&] { return sessions(stage, 1) == 0; })) << timer->log();
-  EXPECT_EQ(sessions(stage, 2), 1);
+  EXPECT_TRUE(eventually([&] { return sessions(stage, id(1)) == 0; })) << timer->log();
+  EXPECT_EQ(sessions(stage, id(2)), 1);
 }
 
 TEST(TimerSessions, TheHubsWordIsEnoughForAConnectionThatIsGone) {
@@ -265,18 +272,18 @@ TEST(TimerSessions, TheHubsWordIsEnoughForAConnectionThatIsGone) {
     return std::move(*socket);
   };
   // Wait for the sweep that follows the timer's own subscription, so that only the hub's word is left.
-  { const auto earlier = worker(stage, 9); }
-  { auto killed = subscribe(9); }
-  ASSERT_TRUE(eventually([&] { return sessions(stage, 9) == 0; })) << timer->log();
+  { const auto earlier = worker(stage, id(9)); }
+  { auto killed = subscribe(id(9)); }
+  ASSERT_TRUE(eventually([&] { return sessions(stage, id(9)) == 0; })) << timer->log();
 
-  const auto lives = worker(stage, 1);
-  { auto hangs_up = subscribe(1); }  // lost its hub, not its life
+  const auto lives = worker(stage, id(1));
+  { auto hangs_up = subscribe(id(1)); }  // lost its hub, not its life
   {
-    const auto dead = worker(stage, 2);
-    auto killed = subscribe(2);
+    const auto dead = worker(stage, id(2));
+    auto killed = subscribe(id(2));
   }
-  EXPECT_TRUE(eventually([&] { return sessions(stage, 2) == 0; })) << timer->log();
-  EXPECT_EQ(sessions(stage, 1), 1);
+  EXPECT_TRUE(eventually([&] { return sessions(stage, id(2)) == 0; })) << timer->log();
+  EXPECT_EQ(sessions(stage, id(1)), 1);
 }
 
 }  // namespace

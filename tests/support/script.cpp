@@ -14,7 +14,8 @@ using namespace resumer;
 
 namespace {
 
-std::unique_ptr<Registry> registry_of(const std::vector<WorkflowRef>& workflows, const std::vector<ActivityRef>& activities) {
+std::unique_ptr<Registry> registry_of(const std::vector<WorkflowRef>& workflows,
+                                      const std::vector<ActivityRef>& activities) {
   auto made = Registry::make(workflows, activities);
   if (!made) throw std::invalid_argument(made.error().text);
   return std::make_unique<Registry>(std::move(*made));
@@ -55,7 +56,9 @@ std::int64_t Script::message(const std::string& channel, const std::string& data
   return last_message_;
 }
 
-void Script::cancel(const std::string& reason) { put(InboxKind::cancel, 0, {}, R"({"reason":")" + reason + R"("})"); }
+void Script::cancel(const std::string& reason) {
+  put(InboxKind::cancel, 0, {}, R"({"reason":")" + reason + R"("})");
+}
 
 bool Script::fire(std::int32_t op) {
   const auto node = deadlines.extract(op);
@@ -63,7 +66,9 @@ bool Script::fire(std::int32_t op) {
   fired_.insert(op);
   const Deadline& deadline = node.mapped();
   clock_us = std::max(clock_us, deadline.due_us);
-  put(deadline.kind == TimerKind::sleep ? InboxKind::timer : deadline.kind == TimerKind::retry ? InboxKind::retry : InboxKind::timeout,
+  put(deadline.kind == TimerKind::sleep   ? InboxKind::timer
+      : deadline.kind == TimerKind::retry ? InboxKind::retry
+                                          : InboxKind::timeout,
       op);
   return true;
 }
@@ -130,7 +135,8 @@ void Script::turn() {
       std::vector<InboxRow> rows;
       bool all = true;
       for (const Mail& mail : inbox) {
-        if (!mail.seen || mail.row.kind != InboxKind::message || mail.row.name != *output.ask_seen || mail.row.id <= output.seen_after) {
+        if (!mail.seen || mail.row.kind != InboxKind::message || mail.row.name != *output.ask_seen ||
+            mail.row.id <= output.seen_after) {
           continue;
         }
         if (rows.size() == static_cast<std::size_t>(seen_limit)) {
@@ -156,8 +162,8 @@ void Script::turn() {
       point();
       // As the engine does: what arrived meanwhile comes first when a hint made it look.
       if (const auto rows = unseen(); !rows.empty() && !give(run_->deliver(rows))) return;
-      if (!give(run_->activity_done({start.op, start.attempt, result.ok, result.data, result.error_type, result.error_message,
-                                     result.terminal}))) {
+      if (!give(run_->activity_done({start.op, start.attempt, result.ok, result.data, result.error_type,
+                                     result.error_message, result.terminal}))) {
         return;
       }
     }
@@ -189,15 +195,18 @@ void Script::commit(const Output& output) {
   }
   for (const std::int64_t id : output.seen) {
     const auto mail = exists(id);
-    if (mail == inbox.end() || mail->seen) ADD_FAILURE() << "inbox row " << id << " is reported as seen twice, or after its end";
+    if (mail == inbox.end() || mail->seen)
+      ADD_FAILURE() << "inbox row " << id << " is reported as seen twice, or after its end";
     else mail->seen = true;
   }
   for (const std::int32_t op : output.timers_over) {
-    EXPECT_TRUE(deadlines.erase(op) == 1 || fired_.contains(op)) << "operation " << op << " has no deadline that could be over";
+    EXPECT_TRUE(deadlines.erase(op) == 1 || fired_.contains(op))
+        << "operation " << op << " has no deadline that could be over";
   }
   for (const TimerStart& timer : output.timers) {
     const std::int64_t after = timer.after ? timer.after->count() : 0;
-    EXPECT_TRUE(deadlines.emplace(timer.op, Deadline{timer.kind, clock_us + after, timer.at}).second) << "deadline " << timer.op;
+    EXPECT_TRUE(deadlines.emplace(timer.op, Deadline{timer.kind, clock_us + after, timer.at}).second)
+        << "deadline " << timer.op;
   }
   for (const SubscriptionChange& change : output.subscriptions) {
     if (change.on) subscriptions.insert(change.channel);
@@ -216,7 +225,8 @@ void Script::commit(const Output& output) {
 std::string Script::told(bool with_data) const {
   std::string text;
   for (const HistoryRow& row : history) {
-    text += std::to_string(row.seq) + " " + describe(row.kind, row.op, row.name) + (with_data ? " " + row.data : "") + "\n";
+    text +=
+        std::to_string(row.seq) + " " + describe(row.kind, row.op, row.name) + (with_data ? " " + row.data : "") + "\n";
   }
   return text;
 }

@@ -19,11 +19,17 @@ struct Broken : std::runtime_error {
 };
 
 std::vector<std::string> effects;
-const auto act = activity("do", [](Attempt&, std::string what) { effects.push_back(what); return what; });
+const auto act = activity("do", [](Attempt&, std::string what) {
+  effects.push_back(what);
+  return what;
+});
 const auto undo = activity("undo", [](Attempt&, std::string what) { effects.push_back("undo " + what); });
-const auto undo_fails = activity(
-    "undo_fails", [](Attempt&, std::string what) -> void { effects.push_back("try " + what); throw Broken("cannot"); },
-    {.retry = {.attempts = 2}});
+const auto undo_fails = activity("undo_fails",
+                                 [](Attempt&, std::string what) -> void {
+                                   effects.push_back("try " + what);
+                                   throw Broken("cannot");
+                                 },
+                                 {.retry = {.attempts = 2}});
 
 const auto trip = workflow("trip", [](Context& ctx, std::string end) -> Task<std::string> {
   const std::string car = "car", hotel = "hotel", flight = "flight";
@@ -77,9 +83,12 @@ TEST_F(Compensation, DoesNotRunWhenTheWorkflowCompletes) {
 }
 
 TEST_F(Compensation, ThatPausesInTheDatabaseGoesOnAfterAReplay) {
-  const auto slow = activity(
-      "slow", [](Attempt& at) -> void { effects.push_back("slow"); if (at.number() == 1) throw Broken("later"); },
-      {.retry = {.attempts = 2, .first_interval = 30s, .max_interval = 30s}});
+  const auto slow = activity("slow",
+                             [](Attempt& at) -> void {
+                               effects.push_back("slow");
+                               if (at.number() == 1) throw Broken("later");
+                             },
+                             {.retry = {.attempts = 2, .first_interval = 30s, .max_interval = 30s}});
   const auto call = workflow("call", [&slow](Context& ctx) -> Task<> {
     ctx.compensate_with(slow);
     throw Broken("x");
@@ -146,12 +155,16 @@ TEST_F(Cancel, AnActivityUnderWayFinishesFirstAndItsResultIsTold) {
   EXPECT_EQ(script.status, Status::cancelled);
   EXPECT_THAT(effects, ElementsAre("car", "hotel", "try hotel", "try hotel", "undo car"));
   EXPECT_EQ(script.told(false),
-            "1 started\n2 activity_completed 'do' (operation 1)\n3 activity_completed 'do' (operation 3)\n4 cancel_requested\n"
+            "1 started\n2 activity_completed 'do' (operation 1)\n3 activity_completed 'do' (operation 3)\n4 "
+            "cancel_requested\n"
             "5 activity_failed 'undo_fails' (operation 4)\n6 activity_completed 'undo' (operation 2)\n7 cancelled\n");
 }
 
 TEST_F(Cancel, AnAttemptThatFailsMeanwhileIsNotTriedAgainAndTheWorkflowIsCancelledNotFailed) {
-  const auto stubborn = activity("stubborn", [](Attempt&) -> void { effects.push_back("tried"); throw Broken("stopped"); });
+  const auto stubborn = activity("stubborn", [](Attempt&) -> void {
+    effects.push_back("tried");
+    throw Broken("stopped");
+  });
   const auto call = workflow("call", [&stubborn](Context& ctx) -> Task<> { co_await ctx.run(stubborn); });
   Script script({call}, {stubborn});
   script.on_activity = [&](const ActivityStart&) { script.cancel(); };

@@ -21,23 +21,27 @@ struct Broken : std::runtime_error {
 
 // The world outside: effects by idempotency key, so an attempt made again has no second effect.
 std::map<std::string, std::string> world;
-bool once(Attempt& at, const std::string& what) { return world.emplace(at.key(), what).second; }
+bool once(Attempt& at, const std::string& what) {
+  return world.emplace(at.key(), what).second;
+}
 
-const auto effect = activity("effect", [](Attempt& at, std::string what) { once(at, what); return what + "!"; });
+const auto effect = activity("effect", [](Attempt& at, std::string what) {
+  once(at, what);
+  return what + "!";
+});
 const auto undo = activity("undo", [](Attempt& at, std::string what) { once(at, "undo " + what); });
 const auto flaky = activity("flaky", [](Attempt& at, int failures) {
   if (at.number() <= failures) throw Broken("attempt " + std::to_string(at.number()));
   once(at, "flaky");
   return at.number();
 });
-const auto patient = activity(
-    "patient",
-    [](Attempt& at, int failures) {
-      if (at.number() <= failures) throw Broken("attempt " + std::to_string(at.number()));
-      once(at, "patient");
-      return at.number();
-    },
-    {.retry = {.attempts = 4, .first_interval = 1min, .max_interval = 1h}});
+const auto patient = activity("patient",
+                              [](Attempt& at, int failures) {
+                                if (at.number() <= failures) throw Broken("attempt " + std::to_string(at.number()));
+                                once(at, "patient");
+                                return at.number();
+                              },
+                              {.retry = {.attempts = 4, .first_interval = 1min, .max_interval = 1h}});
 
 const std::vector<ActivityRef> kActivities{effect, undo, flaky, patient};
 
@@ -92,7 +96,8 @@ void die_everywhere(const Sample& sample, Status expected) {
     for (const int limit : {1, 100}) {
       const Life calm = live(sample, std::nullopt, evict, limit);
       for (int point = 0; point < calm.points; ++point) {
-        const std::string how = "died at point " + std::to_string(point) + (evict ? ", evicting" : "") + ", look limit " + std::to_string(limit);
+        const std::string how = "died at point " + std::to_string(point) + (evict ? ", evicting" : "") +
+                                ", look limit " + std::to_string(limit);
         expect_same(live(sample, point, evict, limit), reference, how);
         if (testing::Test::HasFailure()) return;
       }
@@ -117,7 +122,8 @@ const auto order = workflow("order", [](Context& ctx, std::string id) -> Task<Js
   const int long_ones = co_await ctx.run(patient, 2);
   ctx.send_event("shipped", "shop", id);
   ctx.publish("log", attempts);
-  co_return Json{{"receipt", receipt}, {"attempts", attempts + long_ones}, {"later", ctx.now() > when}, {"uuid", ctx.uuid()}};
+  co_return Json{
+      {"receipt", receipt}, {"attempts", attempts + long_ones}, {"later", ctx.now() > when}, {"uuid", ctx.uuid()}};
 });
 
 TEST(Crash, AnywhereInAnOrderThatIsPaid) {
@@ -125,13 +131,18 @@ TEST(Crash, AnywhereInAnOrderThatIsPaid) {
 }
 
 TEST(Crash, AnywhereInAnOrderWhoseMessageCameFirst) {
-  die_everywhere({order, R"("o-1")", {fire, fire, fire}, [](Script& script, const ActivityStart& start) {
+  die_everywhere({order,
+                  R"("o-1")",
+                  {fire, fire, fire},
+                  [](Script& script, const ActivityStart& start) {
                     if (start.op == 1 && world.empty()) script.message("paid", "1");
                   }},
                  Status::completed);
 }
 
-TEST(Crash, AnywhereInAnOrderThatIsNotPaid) { die_everywhere({order, R"("o-1")", {fire}, {}}, Status::failed); }
+TEST(Crash, AnywhereInAnOrderThatIsNotPaid) {
+  die_everywhere({order, R"("o-1")", {fire}, {}}, Status::failed);
+}
 
 TEST(Crash, AnywhereInAnOrderThatIsCancelled) {
   die_everywhere({order, R"("o-1")", {cancel}, {}}, Status::cancelled);
@@ -140,7 +151,10 @@ TEST(Crash, AnywhereInAnOrderThatIsCancelled) {
 
 TEST(Crash, AnywhereInAnOrderThatIsCancelledWhileAnActivityRuns) {
   for (const int op : {1, 6, 7}) {
-    die_everywhere({order, R"("o-1")", {message("paid", "1"), fire, fire, fire}, [op](Script& script, const ActivityStart& start) {
+    die_everywhere({order,
+                    R"("o-1")",
+                    {message("paid", "1"), fire, fire, fire},
+                    [op](Script& script, const ActivityStart& start) {
                       if (start.op == op && start.attempt == 1) script.cancel();
                     }},
                    Status::cancelled);
@@ -159,21 +173,27 @@ const auto mail = workflow("mail", [](Context& ctx) -> Task<std::string> {
 });
 
 TEST(Crash, AnywhereWhileMessagesOfTwoChannelsWaitForTheirReader) {
-  die_everywhere({mail, "null",
-                  {message("b", R"("b1")"), message("b", R"("b2")"), message("a", R"("a1")"), message("c", R"("c1")"), message("a", R"("a2")")},
+  die_everywhere({mail,
+                  "null",
+                  {message("b", R"("b1")"), message("b", R"("b2")"), message("a", R"("a1")"), message("c", R"("c1")"),
+                   message("a", R"("a2")")},
                   {}},
                  Status::completed);
-  die_everywhere({mail, "null",
+  die_everywhere({mail,
+                  "null",
                   {[](Script& script) {
-                     for (const char* channel : {"b", "a", "b", "a", "a", "b"}) script.message(channel, '"' + std::string(channel) + '"');
-                   }},
+                    for (const char* channel : {"b", "a", "b", "a", "a", "b"})
+                      script.message(channel, '"' + std::string(channel) + '"');
+                  }},
                   {}},
                  Status::completed);
 }
 
 // ---------------------------------------------------------------------------------------------------- random programs
 
-std::string channel_of(std::mt19937& random) { return random() % 2 == 0 ? "a" : "b"; }
+std::string channel_of(std::mt19937& random) {
+  return random() % 2 == 0 ? "a" : "b";
+}
 
 Task<int> part(Context& ctx, unsigned seed, int steps) {
   std::mt19937 random(seed);  // the program is its input: the same in every replay
@@ -203,14 +223,18 @@ Task<int> part(Context& ctx, unsigned seed, int steps) {
       case 5: ctx.publish("out", name); break;
       case 6: ctx.send_event("t", "s", name); break;
       case 7: ctx.compensate_with(undo, name); break;
-      case 8: sum += static_cast<int>(ctx.random() % 7 + static_cast<std::uint64_t>(ctx.now().time_since_epoch().count()) % 3); break;
+      case 8:
+        sum +=
+            static_cast<int>(ctx.random() % 7 + static_cast<std::uint64_t>(ctx.now().time_since_epoch().count()) % 3);
+        break;
       case 9:
         if (steps > 2) sum += co_await part(ctx, seed * 31 + static_cast<unsigned>(i), steps / 2);
         break;
       case 10:
         if (steps > 2) {
-          sum += co_await ctx.shield([](Context& c, unsigned s, int n) -> Task<int> { co_return co_await part(c, s, n); },
-                                     seed * 37 + static_cast<unsigned>(i), steps / 3);
+          sum +=
+              co_await ctx.shield([](Context& c, unsigned s, int n) -> Task<int> { co_return co_await part(c, s, n); },
+                                  seed * 37 + static_cast<unsigned>(i), steps / 3);
         }
         break;
     }

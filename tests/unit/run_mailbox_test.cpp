@@ -10,7 +10,9 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-InboxRow row(std::int64_t id, const std::string& channel = "c") { return {id, InboxKind::message, 0, channel, "1", "{}", id}; }
+InboxRow row(std::int64_t id, const std::string& channel = "c") {
+  return {id, InboxKind::message, 0, channel, "1", "{}", id};
+}
 std::vector<InboxRow> rows(std::int64_t from, std::int64_t to) {
   std::vector<InboxRow> all;
   for (std::int64_t id = from; id <= to; ++id) all.push_back(row(id));

@@ -56,7 +56,8 @@ TEST(Replay, TheSameCodeGoesOn) {
 TEST(Replay, AnotherActivityIsNamedOnBothSides) {
   const Script script = taken_over_by([](Context& ctx) -> Task<int> { co_return co_await ctx.run(b, 1); });
   EXPECT_EQ(script.stuck,
-            "mismatch: history has activity_completed 'a' (operation 1) at seq 2, but the code waits for activity 'b' (operation 1)");
+            "mismatch: history has activity_completed 'a' (operation 1) at seq 2, but the code waits for activity 'b' "
+            "(operation 1)");
 }
 
 TEST(Replay, ACommandThatIsMissingIsAMismatch) {
@@ -66,7 +67,8 @@ TEST(Replay, ACommandThatIsMissingIsAMismatch) {
     co_return 1;
   });
   EXPECT_EQ(script.stuck,
-            "mismatch: history has published 'out' (operation 2) at seq 3, but the code did timer_started 'sleep' (operation 2)");
+            "mismatch: history has published 'out' (operation 2) at seq 3, but the code did timer_started 'sleep' "
+            "(operation 2)");
 }
 
 TEST(Replay, ACommandThatIsNewIsAMismatch) {
@@ -77,7 +79,9 @@ TEST(Replay, ACommandThatIsNewIsAMismatch) {
     co_await ctx.sleep(1s);
     co_return n;
   });
-  EXPECT_EQ(script.stuck, "mismatch: history has published 'out' (operation 2) at seq 3, but the code did event_sent 't' (operation 2)");
+  EXPECT_EQ(
+      script.stuck,
+      "mismatch: history has published 'out' (operation 2) at seq 3, but the code did event_sent 't' (operation 2)");
 }
 
 TEST(Replay, AnotherOrderIsAMismatch) {
@@ -85,7 +89,9 @@ TEST(Replay, AnotherOrderIsAMismatch) {
     ctx.publish("out", 1);
     co_return co_await ctx.run(a, 1);
   });
-  EXPECT_THAT(script.stuck, StartsWith("mismatch: history has activity_completed 'a' (operation 1) at seq 2, but the code did published"));
+  EXPECT_THAT(
+      script.stuck,
+      StartsWith("mismatch: history has activity_completed 'a' (operation 1) at seq 2, but the code did published"));
 }
 
 TEST(Replay, TheSameCallElsewhereInTheProgramIsAMismatch) {
@@ -95,7 +101,9 @@ TEST(Replay, TheSameCallElsewhereInTheProgramIsAMismatch) {
     ctx.publish("out", n);
     co_return n;
   });
-  EXPECT_EQ(script.stuck, "mismatch: history has published 'out' (operation 2) at seq 3, but the code did published 'out' (operation 3)");
+  EXPECT_EQ(
+      script.stuck,
+      "mismatch: history has published 'out' (operation 2) at seq 3, but the code did published 'out' (operation 3)");
 }
 
 TEST(Replay, HistoryLeftOverAfterTheEndIsAMismatch) {
@@ -104,7 +112,8 @@ TEST(Replay, HistoryLeftOverAfterTheEndIsAMismatch) {
     ctx.publish("out", n);
     co_return n;
   });
-  EXPECT_EQ(script.stuck, "mismatch: history has timer_started 'sleep' (operation 3) at seq 4, but the code did completed");
+  EXPECT_EQ(script.stuck,
+            "mismatch: history has timer_started 'sleep' (operation 3) at seq 4, but the code did completed");
 }
 
 TEST(Replay, AFailureThatIsNewIsAMismatch) {
@@ -122,7 +131,8 @@ TEST(Replay, AChannelIsComparedByName) {
     co_await ctx.sleep(1s);
     co_return co_await ctx.receive<int>("other");
   });
-  EXPECT_THAT(script.stuck, HasSubstr("history has wait_started 'in' (operation 4) at seq 6, but the code did wait_started 'other'"));
+  EXPECT_THAT(script.stuck,
+              HasSubstr("history has wait_started 'in' (operation 4) at seq 6, but the code did wait_started 'other'"));
 }
 
 TEST(Replay, AMismatchWritesNothingAndGoesOnOnceTheCodeIsRight) {
@@ -135,7 +145,9 @@ TEST(Replay, AMismatchWritesNothingAndGoesOnOnceTheCodeIsRight) {
       co_await ctx.sleep(1s);
     }
   });
-  EXPECT_THAT(script.stuck, StartsWith("mismatch: history has activity_completed 'a' (operation 1) at seq 2, but the code did side_effect"));
+  EXPECT_THAT(
+      script.stuck,
+      StartsWith("mismatch: history has activity_completed 'a' (operation 1) at seq 2, but the code did side_effect"));
   const auto before = script.told();
   script.restart({original}, {a, b});
   script.message("in", "3");
@@ -147,7 +159,8 @@ TEST(Replay, AMismatchWritesNothingAndGoesOnOnceTheCodeIsRight) {
 TEST(Replay, AfterAMismatchNothingIsTaken) {
   const auto made = Registry::make({original}, {a, b});
   auto run = Run::make(*made, {"i", "w", 0}).value();
-  const std::vector<HistoryRow> rows{{1, 0, HistoryKind::started, "", "null"}, {2, 1, HistoryKind::timer_fired, "sleep", "null"}};
+  const std::vector<HistoryRow> rows{{1, 0, HistoryKind::started, "", "null"},
+                                     {2, 1, HistoryKind::timer_fired, "sleep", "null"}};
   const auto replayed = run->replay(rows);
   ASSERT_FALSE(replayed);
   EXPECT_EQ(replayed.error().kind, ErrorKind::refuse);
@@ -160,7 +173,8 @@ TEST(Replay, AfterAMismatchNothingIsTaken) {
 TEST(Replay, AGapInHistoryIsRefused) {
   const auto made = Registry::make({original}, {a});
   auto run = Run::make(*made, {"i", "w", 0}).value();
-  const std::vector<HistoryRow> rows{{1, 0, HistoryKind::started, "", "null"}, {3, 1, HistoryKind::activity_completed, "a", "1"}};
+  const std::vector<HistoryRow> rows{{1, 0, HistoryKind::started, "", "null"},
+                                     {3, 1, HistoryKind::activity_completed, "a", "1"}};
   const auto replayed = run->replay(rows);
   ASSERT_FALSE(replayed);
   EXPECT_EQ(replayed.error().text, "history: row 3 where 2 was expected");
@@ -183,7 +197,8 @@ TEST(Replay, OneHundredThousandEventsDoNotGrowTheStack) {
   });
   const auto made = Registry::make({loop}, {a});
   std::vector<HistoryRow> rows{{1, 0, HistoryKind::started, "", "null"}};
-  for (int i = 0; i < kEvents; ++i) rows.push_back({i + 2, i + 1, HistoryKind::activity_completed, "a", std::to_string(i)});
+  for (int i = 0; i < kEvents; ++i)
+    rows.push_back({i + 2, i + 1, HistoryKind::activity_completed, "a", std::to_string(i)});
   auto run = Run::make(*made, {"i", "loop", 0}).value();
   const auto replayed = run->replay(rows);
   ASSERT_TRUE(replayed) << replayed.error().text;
@@ -193,7 +208,9 @@ TEST(Replay, OneHundredThousandEventsDoNotGrowTheStack) {
   EXPECT_EQ(output.timers.size(), 1u);
 }
 
-Task<int> leaf(int n) { co_return n; }
+Task<int> leaf(int n) {
+  co_return n;
+}
 
 TEST(Replay, OneHundredThousandAwaitsThatAreReadyDoNotGrowTheStack) {
   const auto loop = workflow("loop", [](Context& ctx) -> Task<std::int64_t> {
@@ -259,7 +276,8 @@ TEST(Replay, AnEvictedRunDestroysItsCoroutinesAndHearsNothingFromThem) {
   script.evict();
   const std::string logged = testing::internal::GetCapturedStderr();
   EXPECT_EQ(alive, 0);
-  for (const char* call : {"publish", "subscribe", "now", "compensate_with"}) EXPECT_THAT(logged, HasSubstr(std::string("call=") + call));
+  for (const char* call : {"publish", "subscribe", "now", "compensate_with"})
+    EXPECT_THAT(logged, HasSubstr(std::string("call=") + call));
   EXPECT_TRUE(script.messages.empty());
   script.message("x", "1");
   script.settle();

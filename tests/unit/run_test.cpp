@@ -61,9 +61,7 @@ TEST(Run, NothingAfterAnActivityStartsBeforeItsResultIsCommitted) {
     co_await ctx.run(ping);
   });
   Script script({twice}, {ping});
-  script.on_activity = [&](const ActivityStart& start) {
-    EXPECT_EQ(script.history.size(), start.op == 1 ? 1u : 2u);
-  };
+  script.on_activity = [&](const ActivityStart& start) { EXPECT_EQ(script.history.size(), start.op == 1 ? 1u : 2u); };
   script.start("twice", "null");
   script.settle();
   EXPECT_EQ(script.status, Status::completed);
@@ -72,7 +70,8 @@ TEST(Run, NothingAfterAnActivityStartsBeforeItsResultIsCommitted) {
 
 TEST(Run, InputThatDoesNotConvertFailsTheWorkflowAndNamesWhy) {
   const auto order = workflow("order", [](Context&, Order o) -> Task<std::string> { co_return o.id; });
-  for (const char* input : {R"({"id":"o-1","card":"4242"})", R"("text")", "", "[1]", R"({"id":7,"card":"","cents":1})"}) {
+  for (const char* input :
+       {R"({"id":"o-1","card":"4242"})", R"("text")", "", "[1]", R"({"id":7,"card":"","cents":1})"}) {
     Script script({order}, {});
     script.start("order", input);
     script.settle();
@@ -109,7 +108,8 @@ TEST(Run, AFailureRecordsTypeAndMessageEvenIfTheyCannotBeStored) {
 // ---------------------------------------------------------------------------------------------------------- activities
 
 TEST(Run, AnActivityThatFailsForGoodIsAnExceptionThatCanBeCaught) {
-  const auto decline = activity("decline", [](Attempt&, std::string) -> int { throw TerminalError("no money", "CardDeclined"); });
+  const auto decline =
+      activity("decline", [](Attempt&, std::string) -> int { throw TerminalError("no money", "CardDeclined"); });
   const auto pay = workflow("pay", [&decline](Context& ctx, std::string card) -> Task<std::string> {
     std::string said;
     try {
@@ -148,13 +148,12 @@ TEST(Run, AShortPauseBetweenAttemptsWaitsInMemoryAndWritesNothing) {
 }
 
 TEST(Run, ALongPauseWaitsInTheDatabaseAndTheAttemptsSurviveReplay) {
-  const auto flaky = activity(
-      "flaky",
-      [](Attempt& at) -> int {
-        if (at.number() < 3) throw Broken("not yet");
-        return at.number();
-      },
-      {.retry = {.attempts = 3, .first_interval = 5s, .max_interval = 1min}});
+  const auto flaky = activity("flaky",
+                              [](Attempt& at) -> int {
+                                if (at.number() < 3) throw Broken("not yet");
+                                return at.number();
+                              },
+                              {.retry = {.attempts = 3, .first_interval = 5s, .max_interval = 1min}});
   const auto once = workflow("once", [&flaky](Context& ctx) -> Task<int> { co_return co_await ctx.run(flaky); });
   Script script({once}, {flaky});
   script.evict_always = true;
@@ -232,8 +231,9 @@ TEST(Run, AValueThatIsNoJsonIsRefusedWhereItIsProduced) {
   Script script({call}, {echo});
   script.start("call", "null");
   script.settle();
-  EXPECT_THAT(script.result(), HasSubstr("input of activity echo: /list/1: not a finite number | "
-                                         "publish on channel x: has a NUL character | event t: a key: is not valid UTF-8"));
+  EXPECT_THAT(script.result(),
+              HasSubstr("input of activity echo: /list/1: not a finite number | "
+                        "publish on channel x: has a NUL character | event t: a key: is not valid UTF-8"));
   EXPECT_TRUE(script.messages.empty());
 }
 
@@ -272,7 +272,8 @@ TEST(Run, AMessageThatComesBeforeItsReaderWaitsForIt) {
   EXPECT_TRUE(script.inbox[0].seen);
   script.message("a", "1");
   script.settle();
-  EXPECT_EQ(Json::parse(script.result()), (Json{{"a", 1}, {"b", {{"x", 1}}}, {"id", id}, {"metadata", {{"from", "me"}}}}));
+  EXPECT_EQ(Json::parse(script.result()),
+            (Json{{"a", 1}, {"b", {{"x", 1}}}, {"id", id}, {"metadata", {{"from", "me"}}}}));
 }
 
 TEST(Run, AMessageAnEarlierRunLeftBehindIsFoundBeforeALaterOne) {
@@ -413,8 +414,9 @@ TEST(Run, CommandsLeaveOnceHoweverOftenTheWorkflowIsReplayed) {
   script.settle();
   EXPECT_EQ(script.status, Status::completed);
   ASSERT_EQ(script.messages.size(), 1u);
-  EXPECT_EQ(script.messages[0].channel + script.messages[0].data + script.messages[0].metadata + *script.messages[0].target,
-            R"(out{"n":1}{"m":2}other)");
+  EXPECT_EQ(
+      script.messages[0].channel + script.messages[0].data + script.messages[0].metadata + *script.messages[0].target,
+      R"(out{"n":1}{"m":2}other)");
   ASSERT_EQ(script.outbox.size(), 1u);
   EXPECT_EQ(script.outbox.begin()->first, "i-1:3:0");
 }
@@ -463,7 +465,10 @@ TEST(Run, AMomentThatIsOverTakesItsOperationNumberAllTheSame) {
 }
 
 TEST(Run, NamesThatTheDatabaseWouldRefuseAreRefusedInTheWorkflow) {
-  const auto call = workflow("call", [](Context& ctx, std::string channel) -> Task<> { ctx.publish(channel, 1); co_return; });
+  const auto call = workflow("call", [](Context& ctx, std::string channel) -> Task<> {
+    ctx.publish(channel, 1);
+    co_return;
+  });
   for (const std::string& name : {std::string(), std::string(256, 'x'), std::string("a\\n")}) {
     Script script({call}, {});
     script.start("call", "\"" + name + "\"");

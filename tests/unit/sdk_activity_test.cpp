@@ -59,7 +59,8 @@ TEST(SdkActivity, NeverThrowsWhateverItsFunctionThrows) {
 }
 
 TEST(SdkActivity, AnErrorTextCanAlwaysBeStored) {
-  const auto result = run(activity("a", [](Attempt&) { throw std::runtime_error("caf\xe9" + std::string(100'000, 'x')); }), "null");
+  const auto result =
+      run(activity("a", [](Attempt&) { throw std::runtime_error("caf\xe9" + std::string(100'000, 'x')); }), "null");
   EXPECT_THAT(result.error_message, testing::StartsWith("caf\xef\xbf\xbdxxx"));
   EXPECT_LE(result.error_message.size(), 8200u);
   EXPECT_EQ(detail::string_problem(result.error_message), nullptr);
@@ -92,7 +93,8 @@ TEST(SdkRegistry, RefusesByName) {
   EXPECT_EQ(refusal({wf, wf}, {}), "workflow 'wf' is registered twice");
   EXPECT_EQ(refusal({}, {ok, ok}), "activity 'ok' is registered twice");
   EXPECT_EQ(refusal({}, {activity("", [](Attempt&) {})}), "activity '': name: is empty");
-  EXPECT_THAT(refusal({workflow("x", [](Context&) -> Task<> { co_return; }, {.queue = "a\nb"})}, {}), HasSubstr("queue: has a control character"));
+  EXPECT_THAT(refusal({workflow("x", [](Context&) -> Task<> { co_return; }, {.queue = "a\nb"})}, {}),
+              HasSubstr("queue: has a control character"));
   const auto with = [](RetryPolicy retry) { return activity("a", [](Attempt&) {}, {.retry = retry}); };
   EXPECT_THAT(refusal({}, {with({.attempts = -1})}), HasSubstr("activity 'a': retry.attempts: -1"));
   EXPECT_THAT(refusal({}, {with({.first_interval = 0ms})}), HasSubstr("retry.first_interval"));
@@ -118,7 +120,9 @@ const auto by_json = activity("by_json", [](Attempt&, Json) { return 1; });
 const auto by_list = activity("by_list", [](Attempt&, std::vector<std::string>) { return 1; });
 
 template <class A, class In>
-concept RunsWith = requires(Context& ctx, const A& activity, In&& in) { ctx.run(activity, std::forward<In>(in)); };
+concept RunsWith = requires(Context& ctx, const A& activity, In&& in) {
+  ctx.run(activity, std::forward<In>(in));
+};
 
 TEST(SdkStyle, ANamedInputAlwaysCompilesAndATemporaryStructDoesNotWhereItWouldBeMiscompiled) {
   EXPECT_TRUE((RunsWith<decltype(by_order), Order&>));

@@ -72,8 +72,8 @@ TEST(SdkJson, WhatCannotBeStoredIsRefusedWhereItIsProduced) {
   EXPECT_EQ(refused_out(Basket{"b", {{1, 1, std::nan("")}}}), "result: /items/0/price: not a finite number");
   EXPECT_EQ(refused_out(Basket{std::string("a\0b", 3), {}}), "result: /id: has a NUL character");
   EXPECT_EQ(refused_out(std::vector<std::string>{"ok", "caf\xe9"}), "result: /1: is not valid UTF-8");
-  EXPECT_EQ(refused_out(std::string("\xed\xa0\x80")), "result: is not valid UTF-8");   // half a surrogate pair
-  EXPECT_EQ(refused_out(std::string("\xc0\x80")), "result: is not valid UTF-8");       // an overlong NUL
+  EXPECT_EQ(refused_out(std::string("\xed\xa0\x80")), "result: is not valid UTF-8");  // half a surrogate pair
+  EXPECT_EQ(refused_out(std::string("\xc0\x80")), "result: is not valid UTF-8");      // an overlong NUL
   EXPECT_EQ(refused_out(std::string("\xf4\x90\x80\x80")), "result: is not valid UTF-8");
   EXPECT_EQ(refused_out(std::string("\xf0\x9f\x98\x80 \xe2\x82\xac \xc3\xa9")), "accepted");
   EXPECT_EQ(refused_out(Json::binary({1, 2})), "result: binary values have no JSON text");
@@ -90,7 +90,8 @@ TEST(SdkJson, WhatCannotBeStoredIsRefusedWhereItIsProduced) {
 
 TEST(SdkJson, TextThatIsTooDeepOrTooLongIsRefusedBeforeItIsParsed) {
   EXPECT_EQ(refused<Json>(std::string(100'000, '[')), "input: nested deeper than 64 levels");
-  EXPECT_EQ(refused<Json>(R"({"a":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"[["})"), "accepted");
+  EXPECT_EQ(refused<Json>(R"({"a":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"[["})"),
+            "accepted");
   EXPECT_THAT(refused<Json>("\"" + std::string(kMaxJsonBytes, 'x') + "\""), HasSubstr("longer than"));
   EXPECT_THAT(refused<Json>("{\"a\":"), HasSubstr("input: parse error"));
 }

@@ -27,8 +27,12 @@ class FakeHost final : public detail::Host {
   }
   std::int32_t next_op() override { return ++op_; }
   void open_activity(detail::Ask& ask, const std::string&, std::string) override { open(ask); }
-  void open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds>, std::optional<std::int64_t>) override { open(ask); }
-  void open_receive(detail::Ask& ask, const std::string&, std::optional<std::chrono::microseconds>) override { open(ask); }
+  void open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds>, std::optional<std::int64_t>) override {
+    open(ask);
+  }
+  void open_receive(detail::Ask& ask, const std::string&, std::optional<std::chrono::microseconds>) override {
+    open(ask);
+  }
   void withdraw(std::int32_t) noexcept override { ++withdrawn; }
   void subscribe(std::string_view, bool) override {}
   void publish(std::string_view, std::string, std::string, std::optional<std::string>) override {}
@@ -55,7 +59,9 @@ Task<T>& begin(Task<T>& task, FakeHost& host) {
   return task;
 }
 
-Task<std::unique_ptr<int>> boxed(int n) { co_return std::make_unique<int>(n); }
+Task<std::unique_ptr<int>> boxed(int n) {
+  co_return std::make_unique<int>(n);
+}
 
 TEST(Task, HandsOnValuesThatOnlyMove) {
   FakeHost host;
@@ -69,7 +75,10 @@ TEST(Task, HandsOnValuesThatOnlyMove) {
 TEST(Task, StartsWhenItIsAwaited) {
   FakeHost host;
   bool ran = false;
-  auto inner = [](bool* flag) -> Task<> { *flag = true; co_return; };
+  auto inner = [](bool* flag) -> Task<> {
+    *flag = true;
+    co_return;
+  };
   auto task = [](auto make, bool* flag) -> Task<> {
     Task<> later = make(flag);
     EXPECT_FALSE(*flag);
@@ -91,7 +100,9 @@ TEST(Task, HandsOnExceptionsThroughEveryLevel) {
   EXPECT_THROW(begin(task, host).take(), std::runtime_error);
 }
 
-Task<int> one() { co_return 1; }
+Task<int> one() {
+  co_return 1;
+}
 
 TEST(Task, AHundredThousandAwaitsInARowDoNotOverflowTheStack) {
   FakeHost host;
