@@ -24,6 +24,13 @@ void ActivityPool::submit(Job job) {
   ready_.notify_one();
 }
 
+std::size_t ActivityPool::drop_queued() {
+  const std::lock_guard lock(mutex_);
+  const std::size_t dropped = queue_.size();
+  queue_.clear();
+  return dropped;
+}
+
 void ActivityPool::serve(const std::stop_token& stop) {
   for (;;) {
     Job job;

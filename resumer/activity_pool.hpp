@@ -29,6 +29,8 @@ class ActivityPool {
   ActivityPool& operator=(const ActivityPool&) = delete;
 
   void submit(Job job);
+  // Forgets what has not begun; how many. Their `done` is never called.
+  std::size_t drop_queued();
 
  private:
   void serve(const std::stop_token& stop);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/base/check.hpp"
 #include "common/base/log.hpp"
 #include "common/pg/sqlstate.hpp"
 
@@ -89,6 +90,7 @@ void CommitQueue::failed(std::shared_ptr<Batch> batch, const Error& error) {
     pump();
     return;
   }
+  if (error.kind == ErrorKind::bug && error.sqlstate.empty()) broken("the answer to a commit is not one", error.text);
   if (error.sqlstate.empty() || error.sqlstate.starts_with("08")) {
     return;  // the connection is gone: on_down follows, and the owner drops everything
   }

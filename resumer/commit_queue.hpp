@@ -2,7 +2,7 @@
 // an idle system commits at once, a busy one shares one flush among many runs.
 //
 // Each run's answer is its own: a stale lease in a batch fails nobody else. A batch refused because of one run's data
-// (a bad character, a constraint) is halved until the culprit stands alone; only it gets the error (decision 12).
+// (a bad character, a constraint) is halved until the culprit stands alone; only it gets the error.
 // Bound: `max_batch` runs a transaction; the queue itself is bounded by the leases of the process.
 // A passing failure (deadlock, cancelled statement) sends the batch again; a lost connection answers everything with
 // the try-again error, and the outcome is unknown: the owner begins a new session.
@@ -28,7 +28,7 @@ class CommitQueue {
   void session(std::int64_t session) { session_ = session; }
   void push(CommitItem item, Reply reply);
   void drop_all();  // the connection or the session is gone: forget, answer nobody
-  [[nodiscard]] bool idle() const { return queue_.empty() && !under_way_; }
+  [[nodiscard]] bool idle() const { return queue_.empty() && halves_.empty() && !again_ && !under_way_; }
 
  private:
   struct Entry {

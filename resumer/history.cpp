@@ -47,7 +47,8 @@ Result<void> History::play(std::span<const HistoryRow> rows) {
   return {};
 }
 
-std::optional<History::Command> History::command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data) {
+std::optional<History::Command> History::command(HistoryKind kind, std::int32_t op, std::string_view name,
+                                                 std::string data) {
   if (broken()) return std::nullopt;
   const HistoryRow* recorded = next();
   if (recorded == nullptr) {
@@ -70,8 +71,9 @@ void History::mismatch(std::string_view doing) {
   if (broken()) return;  // the first difference is the one that explains
   const HistoryRow* recorded = next();
   mismatch_ = "mismatch: history has " +
-              (recorded != nullptr ? describe(recorded->kind, recorded->op, recorded->name) + " at seq " + std::to_string(recorded->seq)
-                                   : std::string("nothing more")) +
+              (recorded != nullptr
+                   ? describe(recorded->kind, recorded->op, recorded->name) + " at seq " + std::to_string(recorded->seq)
+                   : std::string("nothing more")) +
               ", but " + std::string(doing);
 }
 

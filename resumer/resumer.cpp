@@ -6,6 +6,7 @@
 
 #include "common/base/json.hpp"
 #include "common/base/log.hpp"
+#include "common/proc/inherited.hpp"
 #include "resumer/lease.hpp"
 
 namespace romancy::resumer {
@@ -17,9 +18,9 @@ using proc::Why;
 
 namespace {
 
-// A run that killed its worker this often is parked (decision 12).
+// A run that killed its worker this often is parked: it would take down one after the other.
 constexpr int kCrashesToPark = 5;
-// Who skipped a locked instance comes back after 1, 2, 4 .. ms (storage-model H5); a lock may be held for long.
+// Who skipped a locked instance comes back after 1, 2, 4 .. ms (hole H5, docs/adr/0001); a lock may be held for long.
 constexpr std::chrono::milliseconds kSkipDelayMax{1000};
 
 template <class T>
@@ -42,6 +43,7 @@ Output merge(Output earlier, Output later) {
   earlier.status = later.status;
   earlier.release = later.release;
   earlier.ask_seen = std::move(later.ask_seen);
+  earlier.seen_after = later.seen_after;
   return earlier;
 }
 
@@ -71,7 +73,8 @@ void Resumer::look(Why why) {
   const auto sent = std::chrono::steady_clock::now();
   store_.claim(session_, routes_, marks_, std::min(room, config_.max_workflows), config_.max_messages,
                [this, sent, session = session_](Result<Claim> claim) {
-                 if (session != session_) return;  // another life
+                 // The look has ended, whoever asked for it: a sweeper that never hears so never looks again.
+                 if (session != session_) return sweeper_.done(false);  // another life
                  if (!claim) {
                    log::warn("claim failed", {{"error", claim.error().text}});
                    sweeper_.done(false);  // a lost connection: on_down follows. Anything else: the next look
@@ -84,6 +87,7 @@ void Resumer::look(Why why) {
 
 void Resumer::claimed(Claim claim) {
   if (claim.over) {
+    sweeper_.done(false);
     session_lost({ErrorKind::retry, "the session was ended by somebody else", {}});
     return;
   }
@@ -91,7 +95,6 @@ void Resumer::claimed(Claim claim) {
   if (claim.clock_us != 0) set_clock(claim.clock_us);
   slot_.add(Counter::runs_claimed, claim.runs.size());
   for (Claimed& run : claim.runs) adopt(std::move(run));
-  if (session_ == 0) return;
   if (claim.skipped > 0) {
     sweeper_.look_in(skip_delay_);
     skip_delay_ = std::min(skip_delay_ * 2, kSkipDelayMax);
@@ -99,6 +102,12 @@ void Resumer::claimed(Claim claim) {
     skip_delay_ = 1ms;
   }
   sweeper_.done(claim.more);
+  if (process_.once() && claim.runs.empty() && !claim.more && claim.skipped == 0) end_once();
+}
+
+// --once: nothing is due any more. What is still held finishes first; the last one to go looks again.
+void Resumer::end_once() {
+  if (leases_.empty() && !drained_) drain([this] { process_.finish(proc::kExitOk); });
 }
 
 void Resumer::adopt(Claimed claimed) {
@@ -111,6 +120,7 @@ void Resumer::adopt(Claimed claimed) {
   lease.created_us = claimed.created_us;
   leases_[claimed.instance_id] = std::move(owned);
   auto copy = cache_.take(claimed.instance_id, claimed.token);
+  if (!claimed.unreadable.empty()) return park(lease, claimed.unreadable);
   if (claimed.crashes >= kCrashesToPark) {
     return park(lease, "crash: " + std::to_string(claimed.crashes) + " workers died running it");
   }
@@ -134,6 +144,7 @@ void Resumer::adopt(Claimed claimed) {
                         Lease* held_one = held(id, token);
                         if (held_one == nullptr) return;
                         if (!history) {
+                          if (history.error().kind != ErrorKind::retry) return park(*held_one, history.error().text);
                           log::warn("read_history failed", {{"instance_id", id}, {"error", history.error().text}});
                           // The lease stays ours; a passing error would leave it idle. A new session frees it.
                           return session_lost(history.error());
@@ -152,11 +163,13 @@ void Resumer::replay(Lease& lease, const std::vector<HistoryRow>& history, std::
 }
 
 void Resumer::deliver(Lease& lease, const std::vector<InboxRow>& inbox) {
-  if (std::any_of(inbox.begin(), inbox.end(), [](const InboxRow& row) { return row.kind == InboxKind::cancel; })) {
-    for (auto& [op, attempt] : lease.attempts) attempt.stop.request_stop();
-  }
   lease.run->clock(clock_us());
   if (auto delivered = lease.run->deliver(inbox); !delivered) return park(lease, delivered.error().text);
+  if (std::any_of(inbox.begin(), inbox.end(), [](const InboxRow& row) { return row.kind == InboxKind::cancel; })) {
+    for (auto& [op, attempt] : lease.attempts) {
+      if (lease.run->stoppable(op)) attempt.stop.request_stop();
+    }
+  }
   step(lease);
 }
 
@@ -171,10 +184,11 @@ void Resumer::step(Lease& lease, bool look) {
   Output output = merge(std::exchange(lease.pending, {}), lease.run->take());
   if (output.ask_seen) {
     const std::string channel = *output.ask_seen;
+    const std::int64_t after_id = std::exchange(output.seen_after, 0);
     output.ask_seen.reset();
     lease.pending = std::move(output);
     lease.asking = true;
-    return ask_seen(lease, channel, 0);
+    return ask_seen(lease, channel, after_id);
   }
   if (!look && (says_only_started(output) || (output.empty() && !output.release))) {
     auto activities = std::exchange(output.activities, {});
@@ -191,6 +205,8 @@ void Resumer::ask_seen(Lease& lease, const std::string& channel, std::int64_t af
                      Lease* asked = held(id, token);
                      if (asked == nullptr) return;
                      if (!rows) {
+                       asked->asking = false;
+                       if (rows.error().kind != ErrorKind::retry) return park(*asked, rows.error().text);
                        log::warn("read_seen failed", {{"instance_id", id}, {"error", rows.error().text}});
                        return session_lost(rows.error());
                      }
@@ -198,7 +214,9 @@ void Resumer::ask_seen(Lease& lease, const std::string& channel, std::int64_t af
                      asked->run->clock(clock_us());
                      asked->asking = false;
                      if (auto told = asked->run->seen(channel, *rows, all); !told) return park(*asked, told.error().text);
+                     asked->dirty = false;
                      step(*asked, std::exchange(asked->look_wanted, false));
+                     if (drained_) end_drain();
                    });
 }
 
@@ -211,7 +229,8 @@ void Resumer::commit(Lease& lease, Output output, std::string note) {
   commits_.push({lease.instance_id, lease.token, std::move(note), std::move(output)},
                 [this, id = lease.instance_id, token = lease.token, after = std::move(after)](Result<Committed> answer) mutable {
                   committed(id, token, std::move(after), std::move(answer));
-                  if (drained_) end_drain();
+                  // At the turn's end: the other runs of this batch may yet have a result to write.
+                  if (drained_) process_.loop().at_turn_end([this] { end_drain(); });
                 });
 }
 
@@ -233,6 +252,7 @@ void Resumer::committed(const std::string& instance_id, std::int64_t token, Afte
     return forget(instance_id);
   }
   if (!lease->broken.empty()) return park(*lease, lease->broken);
+  if (!answer->unreadable.empty()) return park(*lease, answer->unreadable);
   lease->committed_seq = after.last_seq;
   start_activities(*lease, std::move(after.activities));
   if (!answer->inbox.empty()) return deliver(*lease, answer->inbox);
@@ -340,7 +360,7 @@ void Resumer::forget(const std::string& instance_id) {
   for (auto& [op, attempt] : found->second->attempts) attempt.stop.request_stop();
   const bool poked = found->second->poked;
   leases_.erase(found);
-  if (std::exchange(starved_, false) || poked) sweeper_.hint();
+  if (std::exchange(starved_, false) || poked || process_.once()) sweeper_.hint();
 }
 
 Resumer::Lease* Resumer::held(const std::string& instance_id, std::int64_t token) {

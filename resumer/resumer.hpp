@@ -66,11 +66,13 @@ class Resumer final : public proc::Service {
   void session_started(const std::vector<Route>& routes);
   void session_lost(const Error& why);
   void beat();
+  void hurry();
   void end_drain();
 
   // resumer.cpp: the instances' life
   void look(proc::Why why);
   void claimed(Claim claim);
+  void end_once();
   void adopt(Claimed claimed);
   void replay(Lease& lease, const std::vector<HistoryRow>& history, std::vector<InboxRow> inbox);
   void deliver(Lease& lease, const std::vector<InboxRow>& inbox);
@@ -111,12 +113,14 @@ class Resumer final : public proc::Service {
   std::int64_t clock_offset_us_ = 0;      // database clock minus our monotonic clock
   bool connected_before_ = false;
   std::function<void()> drained_;         // set: draining
-  bool ending_ = false;
+  bool ending_ = false, hurried_ = false;
+  io::Alarm hurry_;                       // draining: the activities had their time
+  std::chrono::steady_clock::time_point beat_answered_{};
   std::size_t running_ = 0;               // activity attempts on the pool
   std::unique_ptr<ActivityPool> pool_;    // last: its threads end first
 };
 
-// The channels (and the group: decision 7) a program with these workflows subscribes to.
+// The channels (and the group) a program with these workflows subscribes to.
 proc::Subscription subscription_of(const Registry& registry);
 
 }  // namespace romancy::resumer

@@ -5,26 +5,27 @@
 //   replay():   feeds history. Each recorded command must be the next one the code asks for, each recorded event must
 //               answer an open ask: same op, same kind, same name. Anything else is a Mismatch: the run is dead, the
 //               instance is parked with the text (what was expected, what came), nothing is written.
-//   deliver():  feeds inbox rows, in id order; each becomes a history event, or stays (a message nobody awaits yet; a cancel
-//               while an activity is under way), or is dropped (the time-out of a wait that a message won). A row that
-//               stayed may be delivered again.
+//   deliver():  feeds inbox rows, in id order; each becomes a history event, or stays (a message nobody awaits yet; a
+//               cancel while an activity is under way), or is dropped (the time-out of a wait that a message won).
+//               A row that stayed may be delivered again.
 //   activity_done(): feeds the outcome of an attempt the engine ran.
 //   take():     everything to write since the last take, to be committed in one transaction, and the activities to
-//               start *after* that commit was accepted (promise 5: a result is durable before the next activity starts).
+//               start *after* that commit was accepted (promise 5: a result is durable before the next one starts).
 //
 // What is told in which form:
-//   activity   asking is not recorded; activity_completed or activity_failed is. A pause of more than a second before the next
-//              attempt is recorded (activity_retry, deadline of kind retry) and so is its end (timer_fired "retry"), so
-//              that a rebuilt run knows the number of attempts and whether to wait. Shorter pauses are not recorded.
+//   activity   asking is not recorded; activity_completed or activity_failed is. A pause of more than a second before
+//              the next attempt is recorded (activity_retry, deadline of kind retry) and so is its end (timer_fired
+//              "retry"), so that a rebuilt run knows how many attempts were made and whether to wait. Shorter pauses
+//              are not recorded.
 //   receive    wait_started, always; then message_received or wait_timed_out.
-//   cancel     cancel_requested: thrown at whatever the code waits for at that point of history. While an activity is under
-//              way (or may have been, in a run that was rebuilt) the row stays in the inbox: first the result is
+//   cancel     cancel_requested: thrown at whatever the code waits for at that point of history. While an activity is
+//              under way (or may have been, in a run that was rebuilt) the row stays in the inbox: first the result is
 //              recorded, then the cancellation. An attempt that fails meanwhile is not tried again.
 //
 // The coroutine runs inside these calls until it waits. Exceptions of workflow code end here: they fail the workflow.
-// When the workflow fails or is cancelled, the registered compensations run, newest first, as activities; only then does
-// the final event come. Cancellation is an exception at the point of waiting, sticky until the workflow ends; a workflow
-// that catches it and returns a value has completed. While compensations run, a cancel is dropped.
+// When the workflow fails or is cancelled, the registered compensations run, newest first, as activities; only then
+// does the final event come. Cancellation is an exception at the point of waiting, sticky until the workflow ends; a
+// workflow that catches it and returns a value has completed. While compensations run, a cancel is dropped.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -100,9 +101,9 @@ struct Output {
   std::vector<ActivityStart> activities;      // to start after the commit
   Status status = Status::running;
   bool release = true;                        // false: activities are under way, keep the lease
-  // The code waits on this channel, and the inbox may hold rows that are not in memory (marked seen: an earlier run left
-  // them, or this one had too many). Read those with ids above seen_after, answer with Run::seen(), and take() again:
-  // everything else this output would say is held back until then.
+  // The code waits on this channel, and the inbox may hold rows that are not in memory (marked seen: an earlier run
+  // left them, or this one had too many). Read those with ids above seen_after, answer with Run::seen(), and take()
+  // again: everything else this output would say is held back until then.
   std::optional<std::string> ask_seen;
   std::int64_t seen_after = 0;
 
@@ -129,6 +130,8 @@ class Run {
 
   [[nodiscard]] virtual bool finished() const = 0;
   [[nodiscard]] virtual std::int64_t last_seq() const = 0;
+  // A cancellation would be seen by the code that awaits this activity: it is not shielded, and no compensation.
+  [[nodiscard]] virtual bool stoppable(std::int32_t op) const = 0;
   // Ops of activities handed out by take() whose outcome has not come (for a rebuilt run: to be started anew).
   [[nodiscard]] virtual std::vector<std::int32_t> under_way() const = 0;
 };

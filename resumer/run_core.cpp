@@ -43,8 +43,8 @@ Result<std::unique_ptr<Run>> Run::make(const Registry& registry, RunInfo info) {
 }
 
 bool Output::empty() const {
-  return history.empty() && timers.empty() && timers_over.empty() && consumed.empty() && seen.empty() && subscriptions.empty() &&
-         messages.empty() && outbox.empty();
+  return history.empty() && timers.empty() && timers_over.empty() && consumed.empty() && seen.empty() &&
+         subscriptions.empty() && messages.empty() && outbox.empty();
 }
 
 RunCore::RunCore(const Registry& registry, WorkflowRef workflow, RunInfo info)
@@ -112,7 +112,8 @@ bool RunCore::match(const HistoryRow& row) {
 
 Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
   if (history_.broken()) return outcome_of_call();
-  if (std::any_of(rows.begin(), rows.end(), [](const InboxRow& row) { return row.kind == InboxKind::recover; })) cautious_ = true;
+  if (std::any_of(rows.begin(), rows.end(), [](const InboxRow& row) { return row.kind == InboxKind::recover; }))
+    cautious_ = true;
   for (const InboxRow& row : rows) {
     const auto drop = [&] { pending_.consumed.push_back(row.id); };
     switch (row.kind) {
@@ -122,7 +123,8 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
         break;
       case InboxKind::message:
         if (row.name.empty() || !Json::accept(or_null(row.data)) || !Json::accept(or_null(row.metadata))) {
-          return refuse("inbox row " + std::to_string(row.id) + ": a message without a channel, or its data is not JSON");
+          return refuse("inbox row " + std::to_string(row.id) +
+                        ": a message without a channel, or its data is not JSON");
         }
         if (finished()) drop();
         else mailbox_.put(row);
@@ -133,7 +135,8 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
         break;
       case InboxKind::timeout:
         drop();
-        if (const Open* open = find(row.op, Waits::message)) tell(HistoryKind::wait_timed_out, row.op, std::string(open->name), "null");
+        if (const Open* open = find(row.op, Waits::message))
+          tell(HistoryKind::wait_timed_out, row.op, std::string(open->name), "null");
         break;
       case InboxKind::retry: {
         drop();
@@ -142,8 +145,10 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
         break;
       }
       case InboxKind::cancel: cancel(row); break;
-      case InboxKind::recover: drop(); break;
-      default: return refuse("inbox row " + std::to_string(row.id) + ": unknown kind " + std::to_string(static_cast<int>(row.kind)));
+      case InboxKind::recover: recovered_.insert(row.id); break;  // counted by the database while unseen: take()
+      default:
+        return refuse("inbox row " + std::to_string(row.id) + ": unknown kind " +
+                      std::to_string(static_cast<int>(row.kind)));
     }
     settle();
     if (history_.broken()) break;
@@ -165,7 +170,8 @@ void RunCore::cancel(const InboxRow& row) {
 
 Result<void> RunCore::seen(const std::string& channel, std::span<const InboxRow> rows, bool all) {
   if (history_.broken()) return outcome_of_call();
-  if (!mailbox_.found(channel, rows, all)) return bug("seen: rows of channel '" + channel + "' were read without regard to seen_after");
+  if (!mailbox_.found(channel, rows, all))
+    return bug("seen: rows of channel '" + channel + "' were read without regard to seen_after");
   settle();
   return outcome_of_call();
 }
@@ -174,8 +180,8 @@ Result<void> RunCore::activity_done(const ActivityOutcome& outcome) {
   if (history_.broken()) return outcome_of_call();
   Open* open = find(outcome.op, Waits::activity);
   if (open == nullptr || open->phase != Phase::under_way || open->attempt != outcome.attempt) {
-    return bug("activity_done: attempt " + std::to_string(outcome.attempt) + " of operation " + std::to_string(outcome.op) +
-               " is not under way");
+    return bug("activity_done: attempt " + std::to_string(outcome.attempt) + " of operation " +
+               std::to_string(outcome.op) + " is not under way");
   }
   if (outcome.ok) {
     tell(HistoryKind::activity_completed, outcome.op, std::string(open->name), outcome.data);
@@ -189,8 +195,8 @@ Result<void> RunCore::activity_done(const ActivityOutcome& outcome) {
 void RunCore::attempt_failed(std::int32_t op, Open& open, const ActivityOutcome& outcome) {
   const ActivityRef* activity = registry_.activity(open.name);
   const RetryPolicy policy = activity != nullptr ? activity->retry() : RetryPolicy{.attempts = 1};
-  std::string data = dump_json(
-      Json{{"type", outcome.error_type}, {"message", outcome.error_message}, {"attempt", outcome.attempt}});
+  std::string data =
+      dump_json(Json{{"type", outcome.error_type}, {"message", outcome.error_message}, {"attempt", outcome.attempt}});
   if (outcome.terminal || (policy.attempts != 0 && open.attempt >= policy.attempts)) {
     return tell(HistoryKind::activity_failed, op, std::string(open.name), std::move(data));
   }
@@ -226,7 +232,9 @@ void RunCore::told(HistoryKind kind, std::int32_t op, const std::string& data) {
       body_.start(driver_);
       break;
     case HistoryKind::cancel_requested: told_cancel(data); break;
-    case HistoryKind::activity_completed: answer(op, {.kind = Answer::Kind::value, .attempt = opens_.at(op).attempt, .data = data}); break;
+    case HistoryKind::activity_completed:
+      answer(op, {.kind = Answer::Kind::value, .attempt = opens_.at(op).attempt, .data = data});
+      break;
     case HistoryKind::activity_failed: {
       const Json row = parsed(data);
       answer(op, {.kind = Answer::Kind::failed,
@@ -338,7 +346,7 @@ bool RunCore::busy() const {
   });
 }
 
-// -------------------------------------------------------------------------------------------------------- what goes out
+// ------------------------------------------------------------------------------------------------------ what goes out
 
 Output RunCore::take() {
   Output out;
@@ -361,13 +369,23 @@ Output RunCore::take() {
   for (auto& [op, open] : opens_) {
     if (open.waits != Waits::activity) continue;
     if (open.phase == Phase::to_start) {
-      out.activities.push_back({op, open.attempt, open.name, open.input, operation_key(info_.instance_id, op, info_.generation),
-                                std::exchange(open.delay, {})});
+      out.activities.push_back({op, open.attempt, open.name, open.input,
+                                operation_key(info_.instance_id, op, info_.generation), std::exchange(open.delay, {})});
       open.phase = Phase::under_way;
     }
     if (open.phase == Phase::under_way) out.release = false;
   }
+  // Workers that died count until the run gets somewhere: then, or when it lets go, the rows may go.
+  if (!out.history.empty() || out.release) {
+    out.consumed.insert(out.consumed.end(), recovered_.begin(), recovered_.end());
+    recovered_.clear();
+  }
   return out;
+}
+
+bool RunCore::stoppable(std::int32_t op) const {
+  const auto found = opens_.find(op);
+  return found != opens_.end() && found->second.ask != nullptr && !found->second.shielded && status_ == Status::running;
 }
 
 std::vector<std::int32_t> RunCore::under_way() const {
@@ -388,7 +406,8 @@ RunCore::Open* RunCore::find(std::int32_t op, Waits waits) {
 void RunCore::over(std::int32_t op) {
   if (history_.playing() || telling_recorded_) return;  // it was deleted when this was written
   // Registered in the same breath: neither shall be written.
-  if (std::erase_if(pending_.timers, [&](const TimerStart& timer) { return timer.op == op; }) == 0) pending_.timers_over.push_back(op);
+  if (std::erase_if(pending_.timers, [&](const TimerStart& timer) { return timer.op == op; }) == 0)
+    pending_.timers_over.push_back(op);
 }
 
 std::string RunCore::doing() const {

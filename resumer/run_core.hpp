@@ -8,6 +8,7 @@
 #pragma once
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,24 +34,25 @@ class RunCore final : public Run, private detail::Host {
   Output take() override;
   [[nodiscard]] bool finished() const override { return is_final(status_); }
   [[nodiscard]] std::int64_t last_seq() const override { return history_.last_seq(); }
+  [[nodiscard]] bool stoppable(std::int32_t op) const override;
   [[nodiscard]] std::vector<std::int32_t> under_way() const override;
 
  private:
   enum class Waits { activity, sleep, message };
   enum class Phase {
-    waiting,     // for a timer or a message
-    to_start,    // an activity for the next take()
-    under_way,   // taken, its outcome has not come
-    pausing,     // a long pause before the next attempt, in the database
+    waiting,    // for a timer or a message
+    to_start,   // an activity for the next take()
+    under_way,  // taken, its outcome has not come
+    pausing,    // a long pause before the next attempt, in the database
   };
   struct Open {  // an ask that was opened and not answered
     Waits waits{};
     std::string name;            // activity, channel, or "sleep"
     detail::Ask* ask = nullptr;  // none: a compensation
     Phase phase = Phase::waiting;
-    bool shielded = false;       // a cancellation does not answer it
-    bool timed = false;          // there is a row of deadlines for it
-    bool may_run = false;        // to_start, but a worker that died may have started it
+    bool shielded = false;  // a cancellation does not answer it
+    bool timed = false;     // there is a row of deadlines for it
+    bool may_run = false;   // to_start, but a worker that died may have started it
     int attempt = 1;
     std::string input{};
     std::chrono::milliseconds delay{0};
@@ -63,20 +65,20 @@ class RunCore final : public Run, private detail::Host {
 
   // run_core.cpp: being told
   Result<void> outcome_of_call() const;
-  bool match(const HistoryRow& row);                       // does a recorded event answer what the code waits for?
+  bool match(const HistoryRow& row);  // does a recorded event answer what the code waits for?
   void tell(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);  // writes it, then told()
   void told(HistoryKind kind, std::int32_t op, const std::string& data);
   void told_cancel(const std::string& data);
   void answer(std::int32_t op, detail::Answer answer);
   void drive();
-  void settle();                                           // what the run can tell itself, until there is nothing
+  void settle();  // what the run can tell itself, until there is nothing
   bool settle_one();
-  [[nodiscard]] bool busy() const;                         // an activity is (or may be) under way that a cancel must wait for
+  [[nodiscard]] bool busy() const;  // an activity is (or may be) under way that a cancel must wait for
   void cancel(const InboxRow& row);
   void attempt_failed(std::int32_t op, Open& open, const ActivityOutcome& outcome);
   Open* find(std::int32_t op, Waits waits);
-  void over(std::int32_t op);                              // its deadline is not wanted any more
-  [[nodiscard]] std::string doing() const;                 // in words, for a mismatch
+  void over(std::int32_t op);               // its deadline is not wanted any more
+  [[nodiscard]] std::string doing() const;  // in words, for a mismatch
 
   // run_end.cpp: the end of the workflow, and its compensations
   void body_ended();
@@ -89,10 +91,12 @@ class RunCore final : public Run, private detail::Host {
   void open_activity(detail::Ask& ask, const std::string& name, std::string input) override;
   void open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds> after,
                   std::optional<std::int64_t> at_micros) override;
-  void open_receive(detail::Ask& ask, const std::string& channel, std::optional<std::chrono::microseconds> within) override;
+  void open_receive(detail::Ask& ask, const std::string& channel,
+                    std::optional<std::chrono::microseconds> within) override;
   void withdraw(std::int32_t op) noexcept override;
   void subscribe(std::string_view channel, bool on) override;
-  void publish(std::string_view channel, std::string data, std::string metadata, std::optional<std::string> to) override;
+  void publish(std::string_view channel, std::string data, std::string metadata,
+               std::optional<std::string> to) override;
   void send_event(std::string_view type, std::string_view source, std::string data, std::string content_type) override;
   void compensate_with(const std::string& activity, std::string input) override;
   std::int64_t now_micros() override;
@@ -103,7 +107,7 @@ class RunCore final : public Run, private detail::Host {
   [[nodiscard]] bool cancelled() const noexcept override { return cancel_requested_; }
   [[nodiscard]] const std::string& instance_id() const noexcept override { return info_.instance_id; }
   [[nodiscard]] const std::string& workflow_name() const noexcept override { return info_.workflow_name; }
-  bool refused(std::string_view call) const;               // the code is being destroyed
+  bool refused(std::string_view call) const;  // the code is being destroyed
   History::Command command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);
   bool cancelled_here(detail::Ask& ask);
 
@@ -121,16 +125,17 @@ class RunCore final : public Run, private detail::Host {
   int shield_ = 0;
   bool began_ = false;
   bool dying_ = false;
-  bool telling_recorded_ = false;         // the event being told is (perhaps the last) one of the recorded
-  bool cautious_ = false;                 // its last worker may have started activities that history does not show
+  bool telling_recorded_ = false;  // the event being told is (perhaps the last) one of the recorded
+  bool cautious_ = false;          // its last worker may have started activities that history does not show
   bool cancel_requested_ = false;
   std::string cancel_reason_;
+  std::set<std::int64_t> recovered_;         // inbox ids of recover rows, kept until the run makes progress
   std::optional<std::int64_t> held_cancel_;  // the inbox id of a cancel that waits for an activity
   std::string held_reason_;
   std::vector<Compensation> compensations_;
   HistoryKind end_kind_ = HistoryKind::completed;  // failed or cancelled, while compensations run
   std::string end_type_, end_message_;
-  std::vector<std::string> uncompensated_;         // JSON objects: compensations that failed for good
+  std::vector<std::string> uncompensated_;  // JSON objects: compensations that failed for good
   detail::Driver driver_;
   Task<std::string> body_;
 };

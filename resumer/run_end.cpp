@@ -40,7 +40,8 @@ void RunCore::next_compensation() {
     opens_.emplace(next.op, std::move(open));
     return;
   }
-  Json end = end_kind_ == HistoryKind::failed ? Json{{"type", end_type_}, {"message", end_message_}} : Json{{"reason", end_message_}};
+  Json end = end_kind_ == HistoryKind::failed ? Json{{"type", end_type_}, {"message", end_message_}}
+                                              : Json{{"reason", end_message_}};
   if (!uncompensated_.empty()) {
     Json& list = end["compensations_failed"] = Json::array();
     for (const std::string& failure : uncompensated_) list.push_back(Json::parse(failure));
@@ -50,15 +51,19 @@ void RunCore::next_compensation() {
 
 void RunCore::compensated(const std::string& activity, const detail::Answer& answer) {
   if (answer.kind == detail::Answer::Kind::failed) {
-    uncompensated_.push_back(dump_json(
-        Json{{"activity", activity}, {"type", answer.error_type}, {"message", answer.error_message}, {"attempt", answer.attempt}}));
+    uncompensated_.push_back(dump_json(Json{{"activity", activity},
+                                            {"type", answer.error_type},
+                                            {"message", answer.error_message},
+                                            {"attempt", answer.attempt}}));
   }
   next_compensation();
 }
 
 void RunCore::finish(HistoryKind kind, std::string data) {
   if (!history_.command(kind, 0, {}, std::move(data))) return;
-  status_ = kind == HistoryKind::completed ? Status::completed : kind == HistoryKind::failed ? Status::failed : Status::cancelled;
+  status_ = kind == HistoryKind::completed ? Status::completed
+            : kind == HistoryKind::failed  ? Status::failed
+                                           : Status::cancelled;
 }
 
 }  // namespace romancy::resumer

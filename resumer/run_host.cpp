@@ -34,26 +34,32 @@ void RunCore::open_activity(detail::Ask& ask, const std::string& name, std::stri
   opens_.emplace(ask.op(), std::move(open));
 }
 
-void RunCore::open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds> after, std::optional<std::int64_t> at_micros) {
+void RunCore::open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds> after,
+                         std::optional<std::int64_t> at_micros) {
   if (history_.broken() || cancelled_here(ask)) return;
   TimerStart timer{ask.op(), TimerKind::sleep, after, std::nullopt};
   if (at_micros) timer.at = utc_time(*at_micros);
-  const auto done = history_.command(HistoryKind::timer_started, ask.op(), "sleep",
-                                     timer.at ? R"({"at":")" + *timer.at + R"("})" : R"({"after_us":)" + std::to_string(after->count()) + "}");
+  const auto done = history_.command(
+      HistoryKind::timer_started, ask.op(), "sleep",
+      timer.at ? R"({"at":")" + *timer.at + R"("})" : R"({"after_us":)" + std::to_string(after->count()) + "}");
   if (!done) return;
   if (!done->played) pending_.timers.push_back(std::move(timer));
-  opens_.emplace(ask.op(), Open{.waits = Waits::sleep, .name = "sleep", .ask = &ask, .shielded = shield_ > 0, .timed = true});
+  opens_.emplace(ask.op(),
+                 Open{.waits = Waits::sleep, .name = "sleep", .ask = &ask, .shielded = shield_ > 0, .timed = true});
 }
 
-void RunCore::open_receive(detail::Ask& ask, const std::string& channel, std::optional<std::chrono::microseconds> within) {
+void RunCore::open_receive(detail::Ask& ask, const std::string& channel,
+                           std::optional<std::chrono::microseconds> within) {
   check_name("receive: channel", channel);
   if (history_.broken() || cancelled_here(ask)) return;
   const auto done = history_.command(HistoryKind::wait_started, ask.op(), channel,
                                      within ? R"({"within_us":)" + std::to_string(within->count()) + "}" : "null");
   if (!done) return;
   if (!done->played && within) pending_.timers.push_back({ask.op(), TimerKind::timeout, within, std::nullopt});
-  opens_.emplace(ask.op(),
-                 Open{.waits = Waits::message, .name = channel, .ask = &ask, .shielded = shield_ > 0, .timed = within.has_value()});
+  opens_.emplace(
+      ask.op(),
+      Open{
+          .waits = Waits::message, .name = channel, .ask = &ask, .shielded = shield_ > 0, .timed = within.has_value()});
 }
 
 void RunCore::withdraw(std::int32_t op) noexcept {
@@ -92,7 +98,8 @@ void RunCore::publish(std::string_view channel, std::string data, std::string me
   check_name("publish: channel", channel);
   if (to) check_name("publish: to", *to);
   const auto done = command(HistoryKind::published, next_op(), channel, to ? dump_json(Json{{"to", *to}}) : "null");
-  if (!done.played) pending_.messages.push_back({std::string(channel), std::move(data), std::move(metadata), std::move(to)});
+  if (!done.played)
+    pending_.messages.push_back({std::string(channel), std::move(data), std::move(metadata), std::move(to)});
 }
 
 void RunCore::send_event(std::string_view type, std::string_view source, std::string data, std::string content_type) {
@@ -104,14 +111,16 @@ void RunCore::send_event(std::string_view type, std::string_view source, std::st
   std::string id = operation_key(info_.instance_id, op, info_.generation);
   const auto done = command(HistoryKind::event_sent, op, type, dump_json(Json{{"event_id", id}}));
   if (!done.played) {
-    pending_.outbox.push_back({std::move(id), std::string(type), std::string(source), std::move(data), std::move(content_type)});
+    pending_.outbox.push_back(
+        {std::move(id), std::string(type), std::string(source), std::move(data), std::move(content_type)});
   }
 }
 
 void RunCore::compensate_with(const std::string& activity, std::string input) {
   if (refused("compensate_with")) return;
   if (history_.broken()) throw Abandoned{};
-  compensations_.push_back({next_op(), activity, std::move(input)});  // its operation, so its key is the same in every replay
+  // It takes its operation number here, so that its key is the same in every replay.
+  compensations_.push_back({next_op(), activity, std::move(input)});
 }
 
 std::int64_t RunCore::now_micros() {
@@ -122,8 +131,12 @@ std::int64_t RunCore::now_micros() {
   return recorded && recorded->is_number_integer() ? recorded->get<std::int64_t>() : 0;
 }
 
-std::string RunCore::uuid() { return operation_uuid(info_.instance_id, next_op(), info_.generation); }
+std::string RunCore::uuid() {
+  return operation_uuid(info_.instance_id, next_op(), info_.generation);
+}
 
-std::uint64_t RunCore::random() { return operation_random(info_.instance_id, next_op(), info_.generation); }
+std::uint64_t RunCore::random() {
+  return operation_random(info_.instance_id, next_op(), info_.generation);
+}
 
 }  // namespace romancy::resumer

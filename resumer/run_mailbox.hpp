@@ -28,8 +28,8 @@ class Mailbox {
   void left_behind(bool some) { left_behind_ = some; }
   // A row of the inbox that was delivered. One that is here already, or was popped a moment ago, is ignored.
   void put(const InboxRow& row);
-  // Seen rows of a channel above search_after(), in id order; `all`: there are no more. False: no progress although there
-  // are more, so whoever read them did not heed search_after().
+  // Seen rows of a channel above search_after(), in id order; `all`: there are no more. False: no progress although
+  // there are more, so whoever read them did not heed search_after().
   bool found(const std::string& channel, std::span<const InboxRow> rows, bool all);
 
   [[nodiscard]] bool must_search(const std::string& channel) const;
@@ -37,8 +37,8 @@ class Mailbox {
   std::optional<InboxRow> pop(const std::string& channel);  // nothing when empty; not while must_search()
 
   // To be called when everything until now is about to be committed: the ids that stay and were not reported before.
-  // Drops copies beyond kKept (their rows can be read once that commit is through), and forgets what was popped before the
-  // last call (deleted by now).
+  // Drops copies beyond kKept (their rows can be read once that commit is through), and forgets what was popped before
+  // the last call (deleted by now).
   std::vector<std::int64_t> report();
 
  private:

@@ -14,11 +14,6 @@ std::string name_of(const Json& value) { return value.is_string() ? value.get<st
 
 std::string micros(std::chrono::milliseconds value) { return std::to_string(value.count()) + " milliseconds"; }
 
-template <class T>
-RunStore::Reply<T> keep(RunStore::Reply<T> reply) {
-  return reply;
-}
-
 // An answer of ours that does not parse is a bug of ours, whatever the parser called it.
 template <class T>
 Result<T> ours(Result<T> parsed) {
@@ -133,13 +128,17 @@ void RunStore::claim(std::int64_t session, const std::vector<int>& routes, const
                   run.fresh = rows->boolean(i, kFresh);
                   run.crashes = rows->int32(i, kCrashes);
                   run.left_behind = rows->boolean(i, kLeft);
-                  auto inbox = ours(parse_inbox(rows->is_null(i, kInbox) ? std::string_view() : rows->text(i, kInbox)));
-                  if (!inbox) return reply(tl::unexpected(inbox.error()));
-                  run.inbox = std::move(*inbox);
-                  auto history =
-                      ours(parse_history(rows->is_null(i, kHistory) ? std::string_view() : rows->text(i, kHistory)));
-                  if (!history) return reply(tl::unexpected(history.error()));
-                  run.history = std::move(*history);
+                  // jsonb holds what our parser refuses (1e400, say). The lease is ours already: only this run may suffer.
+                  if (auto inbox = parse_inbox(rows->is_null(i, kInbox) ? std::string_view() : rows->text(i, kInbox))) {
+                    run.inbox = std::move(*inbox);
+                  } else {
+                    run.unreadable = inbox.error().text;
+                  }
+                  if (auto history = parse_history(rows->is_null(i, kHistory) ? std::string_view() : rows->text(i, kHistory))) {
+                    run.history = std::move(*history);
+                  } else {
+                    run.unreadable = history.error().text;
+                  }
                   claim.clock_us = rows->int64(i, kClock);
                   run.created_us = rows->int64(i, kCreated);
                   claim.runs.push_back(std::move(run));
@@ -162,9 +161,11 @@ void RunStore::commit(std::int64_t session, const std::vector<const CommitItem*>
                   Committed& answer = answers[static_cast<std::size_t>(position - 1)];
                   answer.accepted = rows->boolean(i, 1);
                   answer.released = rows->boolean(i, 2);
-                  auto inbox = ours(parse_inbox(rows->is_null(i, 3) ? std::string_view() : rows->text(i, 3)));
-                  if (!inbox) return reply(tl::unexpected(inbox.error()));
-                  answer.inbox = std::move(*inbox);
+                  if (auto inbox = parse_inbox(rows->is_null(i, 3) ? std::string_view() : rows->text(i, 3))) {
+                    answer.inbox = std::move(*inbox);
+                  } else {
+                    answer.unreadable = inbox.error().text;
+                  }
                   answer.clock_us = rows->int64(i, 4);
                 }
                 reply(std::move(answers));

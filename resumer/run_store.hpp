@@ -28,6 +28,7 @@ struct Claimed {
   bool left_behind = false;  // seen inbox rows exist
   std::vector<InboxRow> inbox;
   std::vector<HistoryRow> history;  // empty when fresh
+  std::string unreadable;           // why its rows cannot be read: park it, and nobody else
   std::int64_t created_us = 0;      // when start_workflow wrote it, microseconds since 1970
 };
 
@@ -51,6 +52,7 @@ struct Committed {
   bool accepted = false;
   bool released = false;
   std::vector<InboxRow> inbox;  // what arrived meanwhile, when not released
+  std::string unreadable;       // why that cannot be read: park it, and nobody else
   std::int64_t clock_us = 0;
 };
 

@@ -24,14 +24,18 @@ std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned first = byte(0);
   if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xc2 && first < 0xe0 ? 2 : (first & 0xf0) == 0xe0 ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+  const std::size_t length = first >= 0xc2 && first < 0xe0   ? 2
+                             : (first & 0xf0) == 0xe0        ? 3
+                             : first >= 0xf0 && first < 0xf5 ? 4
+                                                             : 0;
   if (length == 0 || text.size() < length) return 0;
   unsigned code = first & (0x7fu >> length);
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;
     code = code << 6 | (byte(i) & 0x3f);
   }
-  if (length == 3 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) return 0;  // overlong, or half of a surrogate pair
+  if (length == 3 && (code < 0x800 || (code >= 0xd800 && code < 0xe000)))
+    return 0;  // overlong, or half of a surrogate pair
   if (length == 4 && (code < 0x10000 || code > 0x10ffff)) return 0;
   return length;
 }
@@ -54,7 +58,8 @@ std::string current_type() {
   const std::type_info* type = abi::__cxa_current_exception_type();
   if (type == nullptr) return "unknown";
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> name(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status), std::free);
+  const std::unique_ptr<char, void (*)(void*)> name(abi::__cxa_demangle(type->name(), nullptr, nullptr, &status),
+                                                    std::free);
   return status == 0 ? name.get() : type->name();
 }
 
@@ -94,7 +99,8 @@ void check_text(std::string_view text, std::string_view what) {
     } else if (c == '"') {
       quoted = true;
     } else if (c == '[' || c == '{') {
-      if (++depth > kMaxJsonDepth) refuse_data(what, {}, "nested deeper than " + std::to_string(kMaxJsonDepth) + " levels");
+      if (++depth > kMaxJsonDepth)
+        refuse_data(what, {}, "nested deeper than " + std::to_string(kMaxJsonDepth) + " levels");
     } else if (c == ']' || c == '}') {
       --depth;
     }
@@ -143,8 +149,8 @@ std::string retry_problem(const RetryPolicy& policy) {
 
 std::chrono::milliseconds retry_delay(const RetryPolicy& policy, int attempt, const std::string& key) {
   const double longest = static_cast<double>(policy.max_interval.count());
-  const double full = std::min(
-      longest, static_cast<double>(policy.first_interval.count()) * std::pow(policy.coefficient, std::max(attempt, 1) - 1));
+  const double full = std::min(longest, static_cast<double>(policy.first_interval.count()) *
+                                            std::pow(policy.coefficient, std::max(attempt, 1) - 1));
   // FNV-1a of key and attempt: any spread will do, but it must be the same everywhere and for ever.
   std::uint64_t hash = 0xcbf29ce484222325;
   for (const char c : key + "#" + std::to_string(attempt)) {
@@ -152,7 +158,8 @@ std::chrono::milliseconds retry_delay(const RetryPolicy& policy, int attempt, co
   }
   hash ^= hash >> 32;  // the low bits are the better ones
   const double part = static_cast<double>(hash & 0xffffff) / 0x1000000;
-  return std::chrono::milliseconds(std::max<std::int64_t>(1, static_cast<std::int64_t>(full * (1 - policy.jitter * part))));
+  return std::chrono::milliseconds(
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(full * (1 - policy.jitter * part))));
 }
 
 }  // namespace detail

@@ -28,14 +28,27 @@ pg::ConnOptions connection_of(const proc::Config& config) {
   return options;
 }
 
+// The hub refuses a group of more than 1,024 bytes; a program with that many workflows is known by a digest of them.
+constexpr std::size_t kLongestGroup = 256;
+
+// FNV-1a, 64 bits: the same in every process and every build, unlike std::hash.
+std::string digest_of(const std::string& text) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const unsigned char c : text) hash = (hash ^ c) * 0x100000001b3;
+  std::string hex(16, '0');
+  for (auto digit = hex.rbegin(); digit != hex.rend(); ++digit, hash >>= 4) *digit = "0123456789abcdef"[hash & 15];
+  return hex;
+}
+
 }  // namespace
 
 proc::Subscription subscription_of(const Registry& registry) {
-  // Each program is its own group (decision 7): programs with the same workflows share, others get their own hints.
+  // Each program is its own group: programs with the same workflows share, others get their own hints.
   std::set<std::string> names;
   for (const WorkflowRef* workflow : registry.workflows()) names.insert(workflow->queue() + "/" + workflow->name());
   std::string group;
   for (const std::string& name : names) group += (group.empty() ? "" : ",") + name;
+  if (group.size() > kLongestGroup) group = "workflows:" + digest_of(group);
   return {"resumer", group, {proc::kWorkflowResumable}, std::nullopt};
 }
 
@@ -76,13 +89,14 @@ Resumer::Resumer(proc::Process& process, const Registry& registry)
       sweeper_(process.loop(), {.poll = config_.workflow_interval, .fallback = config_.fallback_interval},
                [this](proc::Why why) { look(why); }),
       heart_(process.loop(), [this] { beat(); }),
+      hurry_(process.loop(), [this] { hurry(); }),
       pool_(std::make_unique<ActivityPool>(process.loop(), config_.activity_threads)) {}
 
 Resumer::~Resumer() = default;
 
 void Resumer::start() {
   conn_.open();
-  if (config_.listener != proc::Listening::off) hub_.start();
+  if (config_.listener != proc::Listening::off && !process_.once()) hub_.start();
 }
 
 // Each new connection may be to a server that was migrated meanwhile: the schema is asked about first.
@@ -132,7 +146,8 @@ void Resumer::session_started(const std::vector<Route>& routes) {
   marks_.assign(routes_.size(), "0");
   log::info("session started", {{"session_id", session_}, {"workflows", routes.size()}});
   commits_.session(session_);
-  hub_.session(session_);
+  if (!process_.once()) hub_.session(session_);
+  beat_answered_ = std::chrono::steady_clock::now();
   heart_.set_in(config_.session_timeout / 3);
   skip_delay_ = 1ms;
   sweeper_.start();
@@ -156,17 +171,27 @@ void Resumer::session_lost(const Error& why) {
   cache_.clear();
   starved_ = false;
   if (drained_) return end_drain();
+  if (process_.once()) {
+    log::error("the database is away", {{"error", why.text}});
+    return process_.finish(proc::kExitDatabase);
+  }
   if (conn_.up()) begin_session();
 }
 
 void Resumer::beat() {
   heart_.set_in(config_.session_timeout / 3);
+  // A server that hangs while its TCP lives is noticed by nobody else. Our session has expired by then.
+  const auto now = std::chrono::steady_clock::now();
+  if (now - beat_answered_ > config_.session_timeout) {
+    return start_again({ErrorKind::retry, "no heartbeat was answered within " + proc::format_duration(config_.session_timeout), {}});
+  }
   std::vector<std::string> in_flight;
   for (const auto& [id, lease] : leases_) {
     if (!lease->attempts.empty()) in_flight.push_back(id);
   }
   store_.heartbeat(session_, config_.session_timeout, in_flight, [this, session = session_](Result<Beat> beat) {
     if (session != session_) return;
+    beat_answered_ = std::chrono::steady_clock::now();
     if (!beat) {
       log::warn("heartbeat failed", {{"error", beat.error().text}});
       return;
@@ -186,13 +211,33 @@ void Resumer::drain(std::function<void()> done) {
   for (auto& [id, lease] : leases_) {
     for (auto& [op, attempt] : lease->attempts) attempt.delay.reset();
   }
+  running_ -= pool_->drop_queued();
+  hurry_.set_in(config_.stop_timeout * 3 / 4);
+  end_drain();
+}
+
+// The activities under way had most of stop_timeout. They are asked to stop, and the session ends without them: so they
+// run again elsewhere, but their worker does not count as one that crashed.
+void Resumer::hurry() {
+  log::warn("activities outlast the drain, they will run again elsewhere", {{"activities", running_}});
+  for (auto& [id, lease] : leases_) {
+    for (auto& [op, attempt] : lease->attempts) attempt.stop.request_stop();
+  }
+  hurried_ = true;
   end_drain();
 }
 
 // Ends the session once the activities in hand have ended and their results are durable.
 void Resumer::end_drain() {
-  if (ending_ || running_ > 0 || !commits_.idle()) return;
+  if (ending_) return;
+  if (!hurried_) {
+    if (running_ > 0 || !commits_.idle()) return;
+    for (const auto& [id, lease] : leases_) {
+      if (lease->asking || lease->dirty) return;  // a result that is not written yet
+    }
+  }
   ending_ = true;
+  hurry_.cancel();
   const auto finish = [this] {
     hub_.stop();
     conn_.close();

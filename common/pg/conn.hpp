@@ -41,7 +41,7 @@ struct ConnOptions {
 };
 
 // What worker connections (resumer, timer, relay) set: pinned plans, because tables analysed empty give wrong ones
-// (storage-model: 5).
+// (docs/adr/0001).
 std::vector<std::pair<std::string, std::string>> worker_settings();
 
 struct Notification {

@@ -1,13 +1,14 @@
 // activity: the work with effects. Ordinary blocking C++ on a thread of the worker's pool; exceptions mean failure.
 //
 //   const auto charge = romancy::activity("charge",
-//       [](romancy::Attempt& at, Order o) { return bank().charge(o.card, o.cents, at.key()); }, {.retry = {.attempts = 5}});
+//       [](romancy::Attempt& at, Order o) { return bank().charge(o.card, o.cents, at.key()); },
+//       {.retry = {.attempts = 5}});
 //
 // The function is `Out f(Attempt&, In)` or `Out f(Attempt&)`; Out may be void; In and Out convert to and from JSON.
 //
-// Promise: an attempt is made at least once, and its result is recorded exactly once. When the process dies in an attempt,
-// the attempt is made again, with the same key(): give the key to whatever has the effect, so that it happens once.
-// Attempts run on several threads at once; what they share is theirs to lock.
+// Promise: an attempt is made at least once, and its result is recorded exactly once. When the process dies in an
+// attempt, the attempt is made again, with the same key(): give the key to whatever has the effect, so that it happens
+// once. Attempts run on several threads at once; what they share is theirs to lock.
 #pragma once
 #include <memory>
 #include <stop_token>
@@ -35,8 +36,8 @@ class Attempt {
   // The idempotency key of this call: the same for all its attempts, different for every other call of any instance.
   [[nodiscard]] const std::string& key() const noexcept { return key_; }
   [[nodiscard]] const std::string& instance_id() const noexcept { return instance_id_; }
-  // Asked to stop: the instance was cancelled, or the worker shuts down. Long activities look at it now and then and throw;
-  // one that does not simply finishes, and its result counts.
+  // Asked to stop: the instance was cancelled, its lease is lost, or the worker's time to drain is nearly over. Long activities look at it now and then and
+  // throw; one that does not simply finishes, and its result counts.
   [[nodiscard]] const std::stop_token& stop_token() const noexcept { return stop_; }
   [[nodiscard]] bool stop_requested() const noexcept { return stop_.stop_requested(); }
 
@@ -64,7 +65,8 @@ class ActivityDefinition {
  public:
   ActivityDefinition(std::string name, RetryPolicy retry) : name_(std::move(name)), retry_(retry) {}
   virtual ~ActivityDefinition() = default;
-  virtual std::string call(Attempt& attempt, const std::string& input) const = 0;  // throws what the user's function throws
+  // Throws what the user's function throws.
+  virtual std::string call(Attempt& attempt, const std::string& input) const = 0;
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const RetryPolicy& retry() const { return retry_; }
@@ -79,7 +81,8 @@ class ActivityDefinition {
 // An activity whose types are forgotten: what run_worker() takes. Cheap to copy; safe on any thread.
 class ActivityRef {
  public:
-  explicit ActivityRef(std::shared_ptr<const detail::ActivityDefinition> definition) : definition_(std::move(definition)) {}
+  explicit ActivityRef(std::shared_ptr<const detail::ActivityDefinition> definition)
+      : definition_(std::move(definition)) {}
 
   [[nodiscard]] const std::string& name() const noexcept { return definition_->name(); }
   [[nodiscard]] const RetryPolicy& retry() const noexcept { return definition_->retry(); }
@@ -137,7 +140,7 @@ auto activity(std::string name, F function, ActivityOptions options = {}) {
   static_assert(Call::kKnown, "romancy: an activity is a function or a lambda with plain parameter types (no auto)");
   if constexpr (Call::kKnown) {
     using Params = typename Call::Params;
-    static_assert(!Call::kMutable, "romancy: an activity's lambda must not be mutable: it runs on several threads at once");
+    static_assert(!Call::kMutable, "romancy: an activity's lambda must not be mutable: several threads run it at once");
     static_assert(std::is_same_v<typename detail::FirstOf<Params>::Type, Attempt&> && std::tuple_size_v<Params> <= 2,
                   "romancy: an activity is called as f(romancy::Attempt&) or f(romancy::Attempt&, Input)");
     using Given = typename detail::InputOf<Params>::Type;
@@ -151,7 +154,7 @@ auto activity(std::string name, F function, ActivityOptions options = {}) {
     }
     if constexpr (!std::is_void_v<Out>) {
       static_assert(detail::FromJson<Out> && detail::ToJson<Out>,
-                    "romancy: an activity's result needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+                    "romancy: a result needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
     }
     return Activity<In, Out>(
         std::make_shared<const detail::ActivityOf<F, In, Out>>(std::move(name), std::move(function), options.retry));

@@ -1,15 +1,15 @@
 // Context: everything a workflow may ask for. One object an instance, given to the workflow's coroutine by reference.
 //
 //   co_await ctx.run(charge, order)                     the activity's result, or throws ActivityError
-//   co_await ctx.attempt(charge, order)                 an Outcome: for code that goes on (no co_await in a catch block)
+//   co_await ctx.attempt(charge, order)                 an Outcome: for code that goes on after a failure
 //   co_await ctx.sleep(1h), ctx.sleep_until(moment)     by the database's clock; survives any restart
 //   co_await ctx.receive<T>("channel", {.within = 24h}) the oldest unread message, or throws TimedOut
-//   ctx.publish / send_event / subscribe                leave with the run's next commit, once, however often it is replayed
+//   ctx.publish / send_event / subscribe                leave with the run's next commit, once, in spite of replays
 //   ctx.compensate_with(refund, receipt)                runs, newest first, if what follows fails or is cancelled
 //   ctx.now(), ctx.random(), ctx.uuid()                 the same in every replay
 //
-// Every one of them is safe in replay. Each takes an operation number where it stands in the program, so the calls, their
-// kinds and their order must follow from the input and from what was told; history is checked against them.
+// Every one of them is safe in replay. Each takes an operation number where it stands in the program, so the calls,
+// their kinds and their order must follow from the input and from what was told; history is checked against them.
 //
 // Failure: values that do not convert throw BadData, naming the field. Any co_await throws WorkflowCancelled once the
 // instance was cancelled (not inside ctx.shield()); an activity that is under way is finished first, and the workflow
@@ -105,7 +105,8 @@ namespace detail {
 
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
 template <class T>  // see the top
-inline constexpr bool kMustBeNamed = std::is_class_v<T> && !std::is_trivially_destructible_v<T> && !std::is_same_v<T, std::string>;
+inline constexpr bool kMustBeNamed =
+    std::is_class_v<T> && !std::is_trivially_destructible_v<T> && !std::is_same_v<T, std::string>;
 #else
 template <class T>
 inline constexpr bool kMustBeNamed = false;
@@ -193,7 +194,8 @@ class ReceiveBase : public Ask {
     Json row = parse_text(answer_.data, what);
     const Json data = std::move(row["data"]);  // a root of its own, so that errors name the path from here
     Message<T> read{from_json_value<T>(data, what), std::move(row["metadata"]), 0};
-    if (const auto id = row.find("message_id"); id != row.end() && id->is_number_integer()) read.id = id->get<std::int64_t>();
+    const auto id = row.find("message_id");
+    if (id != row.end() && id->is_number_integer()) read.id = id->template get<std::int64_t>();
     return read;
   }
   std::string channel_;
@@ -268,8 +270,8 @@ class Context {
   Context& operator=(const Context&) = delete;
 
   // ---- activities ----
-  // co_await gives the activity's result, durable before anything after it starts. Throws ActivityError when its attempts
-  // are used up (see RetryPolicy).
+  // co_await gives the activity's result, durable before anything after it starts. Throws ActivityError when its
+  // attempts are used up (see RetryPolicy).
   template <class In, class Out>
     requires(!std::is_void_v<In>)
   [[nodiscard]] detail::RunActivity<Out> run(const Activity<In, Out>& activity, const std::type_identity_t<In>& input) {
@@ -282,7 +284,8 @@ class Context {
   // As run(), but co_await gives an Outcome instead of throwing ActivityError.
   template <class In, class Out>
     requires(!std::is_void_v<In>)
-  [[nodiscard]] detail::AttemptActivity<Out> attempt(const Activity<In, Out>& activity, const std::type_identity_t<In>& input) {
+  [[nodiscard]] detail::AttemptActivity<Out> attempt(const Activity<In, Out>& activity,
+                                                     const std::type_identity_t<In>& input) {
     return {host_, activity.name(), text(activity, input)};
   }
   template <class Out>
@@ -291,14 +294,14 @@ class Context {
   }
   template <class In, class Out>
     requires detail::kMustBeNamed<In>
-  void run(const Activity<In, Out>&, std::type_identity_t<In>&&) = delete;  // g++ 12: name the input first (see the top)
+  void run(const Activity<In, Out>&, std::type_identity_t<In>&&) = delete;  // g++ 12: name the input (see top)
   template <class In, class Out>
     requires detail::kMustBeNamed<In>
-  void attempt(const Activity<In, Out>&, std::type_identity_t<In>&&) = delete;  // g++ 12: name the input first (see the top)
+  void attempt(const Activity<In, Out>&, std::type_identity_t<In>&&) = delete;  // g++ 12: name the input (see top)
 
-  // If what follows fails or is cancelled, the activity runs with this input; the last one registered runs first, each by
-  // its own retry policy. One that fails for good is recorded, and the others still run. Call it after (or before) the
-  // step it undoes; it need not be awaited.
+  // If what follows fails or is cancelled, the activity runs with this input; the last one registered runs first, each
+  // by its own retry policy. One that fails for good is recorded, and the others still run. Call it after (or before)
+  // the step it undoes; it need not be awaited.
   template <class In, class Out>
     requires(!std::is_void_v<In>)
   void compensate_with(const Activity<In, Out>& activity, const std::type_identity_t<In>& input) {
@@ -310,7 +313,8 @@ class Context {
   }
 
   // ---- time ----
-  // Wakes when the database's clock says so, never earlier. Negative: now. Throws std::invalid_argument beyond 1000 years.
+  // Wakes when the database's clock says so, never earlier. Negative: now. Throws std::invalid_argument beyond 1000
+  // years.
   template <class Rep, class Period>
   [[nodiscard]] detail::Sleep sleep(std::chrono::duration<Rep, Period> length) {
     return {host_, detail::micros(length, "sleep"), std::nullopt};
@@ -327,8 +331,8 @@ class Context {
 
   // ---- messages ----
   // The oldest message of the channel this instance has not received yet. Messages sent to this instance need no
-  // subscription and wait for their reader; broadcasts arrive from subscribe() on. A message that does not convert to T is
-  // consumed, and throws BadData.
+  // subscription and wait for their reader; broadcasts arrive from subscribe() on. A message that does not convert to T
+  // is consumed, and throws BadData.
   template <class T = Json>
   [[nodiscard]] detail::Receive<T> receive(std::string_view channel, ReceiveOptions options = {}) {
     return {host_, channel, detail::micros(options)};
@@ -357,7 +361,8 @@ class Context {
   // A row of the outbox: the relay delivers it as a CloudEvent, at least once, with an id that stays the same.
   template <class T>
   void send_event(std::string_view type, std::string_view source, const T& data, SendEventOptions options = {}) {
-    host_.send_event(type, source, detail::to_text(data, "event " + std::string(type)), std::move(options.content_type));
+    host_.send_event(type, source, detail::to_text(data, "event " + std::string(type)),
+                     std::move(options.content_type));
   }
 
   // ---- the rest ----
@@ -370,8 +375,8 @@ class Context {
   [[nodiscard]] const std::string& instance_id() const noexcept { return host_.instance_id(); }
   [[nodiscard]] const std::string& workflow_name() const noexcept { return host_.workflow_name(); }
 
-  // Runs `part`, a coroutine function, to its end even when the instance is cancelled (before or meanwhile); the cancellation is
-  // seen at the next co_await after it. What the part needs it takes by argument, by value:
+  // Runs `part`, a coroutine function, to its end even when the instance is cancelled (before or meanwhile); the
+  // cancellation is seen at the next co_await after it. What the part needs it takes by argument, by value:
   //   co_await ctx.shield([](Context& c, Receipt r) -> Task<> { co_await c.run(refund, r); }, receipt);
   template <class Part, class... Args>
   auto shield(Part part, Args... args) -> std::invoke_result_t<Part&, Context&, Args...> {

@@ -20,8 +20,8 @@ namespace romancy {
 class ActivityError : public std::runtime_error {
  public:
   ActivityError(std::string activity, std::string type, std::string message, int attempt)
-      : std::runtime_error("activity " + activity + " failed at attempt " + std::to_string(attempt) + ": " + type + ": " +
-                           message),
+      : std::runtime_error("activity " + activity + " failed at attempt " + std::to_string(attempt) + ": " + type +
+                           ": " + message),
         activity_(std::move(activity)), type_(std::move(type)), message_(std::move(message)), attempt_(attempt) {}
 
   [[nodiscard]] const std::string& activity() const noexcept { return activity_; }

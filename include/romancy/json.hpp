@@ -12,11 +12,20 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ 12 with -O2 and JSON_DIAGNOSTICS: it warns of members of nlohmann's union that it knows are not in use.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Warray-bounds"
+#include <nlohmann/json.hpp>
+#pragma GCC diagnostic pop
+#else
+#include <nlohmann/json.hpp>
+#endif
 
 #include <romancy/error.hpp>
 
@@ -30,7 +39,8 @@ inline constexpr int kMaxJsonDepth = 64;
 namespace detail {
 
 template <class T>
-concept ToJson = std::same_as<T, Json> || requires(Json& j, const T& value) { nlohmann::adl_serializer<T>::to_json(j, value); };
+concept ToJson = std::same_as<T, Json> ||
+                 requires(Json& j, const T& value) { nlohmann::adl_serializer<T>::to_json(j, value); };
 template <class T>
 concept FromJson = std::same_as<T, Json> ||
                    requires(const Json& j, T& value) { nlohmann::adl_serializer<T>::from_json(j, value); } ||
@@ -77,13 +87,14 @@ inline void check_value(const Json& value, std::string_view what, const Step& at
 
 inline bool negative(const Json& number) { return !number.is_number_unsigned() && number.get<std::int64_t>() < 0; }
 
-// `read` is what the user's type makes of `given` when written again. An integer that comes back as another number, equal
-// in its lower bits, was cut; a float that became an integer lost its fraction. Fields that come back as something else
-// altogether are the business of the user's conversions.
+// `read` is what the user's type makes of `given` when written again. An integer that comes back as another number,
+// equal in its lower bits, was cut; a float that became an integer lost its fraction. Fields that come back as
+// something else altogether are the business of the user's conversions.
 inline void check_fit(const Json& given, const Json& read, std::string_view what, const Step& at) {
   if (given.is_object() && read.is_object()) {
     for (const auto& [key, inner] : given.get_ref<const Json::object_t&>()) {
-      if (const auto found = read.find(key); found != read.end()) check_fit(inner, *found, what, {&at, &key, 0, at.depth + 1});
+      const auto found = read.find(key);
+      if (found != read.end()) check_fit(inner, *found, what, {&at, &key, 0, at.depth + 1});
     }
   } else if (given.is_array() && read.is_array() && given.size() == read.size()) {
     for (std::size_t i = 0; i < given.size(); ++i) check_fit(given[i], read[i], what, {&at, nullptr, i, at.depth + 1});

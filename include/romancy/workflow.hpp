@@ -7,8 +7,9 @@
 //
 // It may run many times: after a crash, on another host, or when it left memory, it is run from the top and given what
 // history recorded. So it must do the same when told the same: no clock, no random numbers, no I/O, no threads, no
-// global variables that change; use ctx.now(), ctx.random(), and activities. A run that does something else than history
-// says is stopped and parked with both sides named; nothing is written, and it goes on once the code is right again.
+// global variables that change; use ctx.now(), ctx.random(), and activities. A run that does something else than
+// history says is stopped and parked with both sides named; nothing is written, and it goes on once the code is right
+// again.
 #pragma once
 #include <memory>
 #include <string>
@@ -48,7 +49,8 @@ class WorkflowDefinition {
 // A workflow whose types are forgotten: what run_worker() takes. Cheap to copy.
 class WorkflowRef {
  public:
-  explicit WorkflowRef(std::shared_ptr<const detail::WorkflowDefinition> definition) : definition_(std::move(definition)) {}
+  explicit WorkflowRef(std::shared_ptr<const detail::WorkflowDefinition> definition)
+      : definition_(std::move(definition)) {}
 
   [[nodiscard]] const std::string& name() const noexcept { return definition_->name(); }
   [[nodiscard]] const std::string& queue() const noexcept { return definition_->queue(); }
@@ -120,8 +122,9 @@ auto workflow(std::string name, F function, WorkflowOptions options = {}) {
     using Given = typename detail::InputOf<Params>::Type;
     using Result = detail::TaskResult<typename Call::Result>;
     static_assert(!Call::kMutable, "romancy: a workflow's lambda must not be mutable: every instance shares it");
-    static_assert(Result::kIs, "romancy: a workflow returns romancy::Task<Output>; write `-> romancy::Task<Output>` after the "
-                               "lambda's parameters");
+    static_assert(Result::kIs,
+                  "romancy: a workflow returns romancy::Task<Output>; write `-> romancy::Task<Output>` after the "
+                  "lambda's parameters");
     static_assert(std::is_same_v<typename detail::FirstOf<Params>::Type, Context&> && std::tuple_size_v<Params> <= 2,
                   "romancy: a workflow is called as f(romancy::Context&) or f(romancy::Context&, Input)");
     static_assert(!std::is_reference_v<Given>,

@@ -31,6 +31,11 @@ BEGIN
   ELSIF pg_column_size(value) > 16 * 1024 * 1024 THEN
     RAISE EXCEPTION '%: is % bytes long, at most 16 MiB are allowed', argument, pg_column_size(value)
       USING ERRCODE = '22023';
+  ELSIF jsonb_path_exists(value, 'strict $.**{64}') THEN
+    RAISE EXCEPTION '%: is nested deeper than 63 levels', argument USING ERRCODE = '22023';
+  ELSIF jsonb_path_exists(value, 'strict $.** ? (@.type() == "number" && (@ > 1.7e308 || @ < -1.7e308))') THEN
+    -- jsonb holds numbers of any size; a worker reads them into 64 bits and would have to park the instance.
+    RAISE EXCEPTION '%: holds a number that does not fit a double', argument USING ERRCODE = '22023';
   END IF;
 END
 $$;

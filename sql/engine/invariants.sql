@@ -1,4 +1,4 @@
--- check_invariants: what must be true in every snapshot (storage-model.md, 2). One statement, so one snapshot; STABLE,
+-- check_invariants: what must be true in every snapshot (docs/adr/0001). One statement, so one snapshot; STABLE,
 -- so that it is the caller's. Empty: all is well. Tests sample it all the time; an operator may at any time.
 -- It wants its sequential scans, also on a worker's connection, where their forbidding price would start the JIT.
 -- Callers: tests, people. Index: none, it reads the hot tables whole. Locks: none.

@@ -86,7 +86,7 @@ CREATE TABLE inbox (
 CREATE SEQUENCE message_ids;
 
 -- The ready queue: "look at this instance", no more. Appended with every inbox row, never unique, never updated.
--- xid: claims start at a low-water mark over it, which one old snapshot cannot hold back (storage-model.md, 5).
+-- xid: claims start at a low-water mark over it, which one old snapshot cannot hold back (docs/adr/0001).
 CREATE TABLE pokes (
   xid         xid8   NOT NULL DEFAULT pg_current_xact_id(),
   id          bigint GENERATED ALWAYS AS IDENTITY,

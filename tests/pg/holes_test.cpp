@@ -1,4 +1,4 @@
-// The holes of research/storage-model.md, section 3: interleavings that lost or doubled work in simpler versions.
+// The holes H1 to H14 (docs/adr/0001): interleavings that lost or doubled work in simpler versions.
 //
 // Each is a script over two or three connections, run once on our functions and once on the broken variant that the
 // hole is about, so that the script is known to find it. The names say what holds.

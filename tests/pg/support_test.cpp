@@ -13,7 +13,7 @@ class Watchers : public Storage {};
 
 // One sample, taken after the damage was done.
 void sample_once(const Schema& schema) {
-  InvariantSampler sampler(schema, std::chrono::hours(1));
+  InvariantSampler sampler(schema.options(), std::chrono::hours(1));
   sampler.stop();
 }
 

@@ -187,11 +187,24 @@ const auto changing = romancy::workflow("changing", [](Context& ctx) -> Task<std
 const auto die = romancy::activity("die", [](Attempt&) { std::_Exit(9); });
 const auto killer = romancy::workflow("killer", [](Context& ctx) -> Task<void> { co_await ctx.run(die); });
 
+const auto later_killer = romancy::workflow("later_killer", [](Context& ctx) -> Task<void> {
+  const std::string what = "first";
+  co_await ctx.run(mark, what);
+  co_await ctx.run(die);
+});
+
+const auto two_channels_many = romancy::workflow("two_channels_many", [](Context& ctx, int count) -> Task<std::vector<int>> {
+  co_await ctx.receive<int>("first");
+  std::vector<int> all;
+  for (int i = 0; i < count; ++i) all.push_back(co_await ctx.receive<int>("second"));
+  co_return all;
+});
+
 }  // namespace
 
 int main(int argc, char** argv) {
   return romancy::run_worker(argc, argv,
                              {echo, steps, naps, parcel, mailbox, two_channels, listening, patient, once, holder, retrying,
-                              saga, changing, killer},
+                              saga, changing, killer, later_killer, two_channels_many},
                              {mark, pack, hold, flaky, undo, die});
 }

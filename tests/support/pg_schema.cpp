@@ -89,7 +89,7 @@ Schema::Schema(std::string conninfo, Make make)
   if (make == Make::absent) return;
   auto conn = connect();
   or_throw(pg::migrate(conn, name_), "test schema");
-  or_throw(conn.script(kTestOnly), "test schema: guard");
+  add_guard(conn);
 }
 
 Schema::~Schema() {
@@ -125,6 +125,8 @@ void Schema::patch(const std::string& function, const std::string& from, const s
   or_throw(conn.script(text), "patch " + function);
 }
 
+void add_guard(pg::Blocking& conn) { or_throw(conn.script(kTestOnly), "test schema: guard"); }
+
 testing::AssertionResult check_quiescent(pg::Blocking& conn) {
   auto rows = conn.query(kLeftovers);
   if (!rows) return testing::AssertionFailure() << rows.error().text;
@@ -134,8 +136,8 @@ testing::AssertionResult check_quiescent(pg::Blocking& conn) {
   return failure;
 }
 
-InvariantSampler::InvariantSampler(const Schema& schema, std::chrono::milliseconds every)
-    : thread_([this, options = schema.options(), every] { sample(options, every); }) {}
+InvariantSampler::InvariantSampler(pg::ConnOptions options, std::chrono::milliseconds every)
+    : thread_([this, options = std::move(options), every] { sample(options, every); }) {}
 
 InvariantSampler::~InvariantSampler() {
   stop();

@@ -47,6 +47,9 @@ class Schema {
   std::string conninfo_, name_;
 };
 
+// What a schema gets for tests only: the guard. Schema does it; for a test that migrates its own. Throws on an error.
+void add_guard(pg::Blocking& conn);
+
 // All that must be true when nothing is under way and nobody is there: no poke, nothing unread, no owner, history
 // without gaps, journal rows only of living sessions, no invariant broken, nothing noted by the guard.
 testing::AssertionResult check_quiescent(pg::Blocking& conn);
@@ -55,7 +58,8 @@ testing::AssertionResult check_quiescent(pg::Blocking& conn);
 // fails the test with its row. A connection that is lost is made anew: tests restart servers.
 class InvariantSampler {
  public:
-  explicit InvariantSampler(const Schema& schema, std::chrono::milliseconds every = std::chrono::milliseconds(20));
+  explicit InvariantSampler(const Schema& schema) : InvariantSampler(schema.options()) {}
+  explicit InvariantSampler(pg::ConnOptions options, std::chrono::milliseconds every = std::chrono::milliseconds(20));
   ~InvariantSampler();  // stops, and fails the test if not one sample was taken
   InvariantSampler(const InvariantSampler&) = delete;
   InvariantSampler& operator=(const InvariantSampler&) = delete;

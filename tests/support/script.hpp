@@ -1,7 +1,7 @@
 // Script: a database and an engine of one instance, in memory, for tests of the replay core.
 //
-// The database part holds what commits wrote: history, inbox, deadlines, subscriptions, messages, outbox. The engine part
-// claims, replays, delivers, takes, commits, runs activities, as resumer/resumer.cpp does. A commit is atomic.
+// The database part holds what commits wrote: history, inbox, deadlines, subscriptions, messages, outbox. The engine
+// part claims, replays, delivers, takes, commits, runs activities, as resumer/resumer.cpp does. A commit is atomic.
 //
 // The process may die at every *point*: before a commit, after it, and after an activity ran whose result is not yet
 // known. Points are counted; die_at(n) kills the process at the n-th. The run in memory is gone then, a recover row is

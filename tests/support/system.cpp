@@ -44,11 +44,13 @@ void System::start_relay() {
   relay_ = std::make_unique<Daemon>("romancy-relay", std::vector<std::string>{"--config", config_}, dir_.path() + "/relay.log");
 }
 
-void System::start_worker(int number, std::map<std::string, std::string> environment) {
+void System::start_worker(int number, std::map<std::string, std::string> environment,
+                          std::vector<std::string> more_arguments) {
+  more_arguments.insert(more_arguments.begin(), {"--config", config_});
   environment.emplace("ROMANCY_TEST_PG", schema_.conninfo());
   environment.emplace("ROMANCY_TEST_SCHEMA", schema_.name());
   environment.emplace("ROMANCY_COMPONENT", "test." + std::to_string(number));
-  workers_[number] = std::make_unique<Daemon>(options_.worker, std::vector<std::string>{"--config", config_},
+  workers_[number] = std::make_unique<Daemon>(options_.worker, std::move(more_arguments),
                                               dir_.path() + "/worker" + std::to_string(number) + ".log", std::move(environment));
 }
 

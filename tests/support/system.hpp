@@ -28,7 +28,8 @@ class System {
   void start_listener();
   void start_timer();
   void start_relay();
-  void start_worker(int number = 1, std::map<std::string, std::string> environment = {});
+  void start_worker(int number = 1, std::map<std::string, std::string> environment = {},
+                    std::vector<std::string> more_arguments = {});
   void start_all(int workers = 2);  // listener (when listening), timer, workers
 
   Daemon& listener() { return *listener_; }

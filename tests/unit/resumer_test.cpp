@@ -72,6 +72,21 @@ TEST(Engine, OnlyTheStartMayTravelWithTheFirstResult) {
   EXPECT_FALSE(says_only_started(released));
 }
 
+TEST(Engine, AProgramWithManyWorkflowsStillHasAGroupThatTheHubAccepts) {
+  const auto registry_of = [](int count) {
+    std::vector<WorkflowRef> workflows;
+    for (int i = 0; i < count; ++i) {
+      workflows.push_back(workflow("a_workflow_with_a_rather_long_name_" + std::to_string(i), [](Context&) -> Task<void> { co_return; }));
+    }
+    return *Registry::make(workflows, {});
+  };
+  const auto few = registry_of(2), many = registry_of(200), others = registry_of(201);
+  EXPECT_NE(subscription_of(few).group.find("a_workflow_with_a_rather_long_name_0"), std::string::npos);
+  EXPECT_LE(subscription_of(many).group.size(), 1024u);
+  EXPECT_EQ(subscription_of(many).group, subscription_of(registry_of(200)).group);
+  EXPECT_NE(subscription_of(many).group, subscription_of(others).group);
+}
+
 class Nothing final : public Run {
  public:
   void clock(std::int64_t) override {}
@@ -83,6 +98,7 @@ class Nothing final : public Run {
   Output take() override { return {}; }
   [[nodiscard]] bool finished() const override { return false; }
   [[nodiscard]] std::int64_t last_seq() const override { return 0; }
+  [[nodiscard]] bool stoppable(std::int32_t) const override { return false; }
   [[nodiscard]] std::vector<std::int32_t> under_way() const override { return {}; }
 };
 

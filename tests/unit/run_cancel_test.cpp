@@ -135,7 +135,8 @@ TEST_F(Cancel, BeforeTheStartRunsNoCode) {
 }
 
 TEST_F(Cancel, ARestartedWorkerRunsTheActivityThatMayHaveRunBeforeItCancels) {
-  // The first activity may start before the start row is committed (the engine's shortcut), so after a crash nobody knows.
+  // The first activity may start before the start row is committed (the engine's shortcut), so after a crash nobody
+  // knows.
   Script script({trip}, {act, undo, undo_fails});
   script.start("trip", R"("")");
   script.cancel();

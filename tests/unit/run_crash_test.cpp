@@ -1,5 +1,5 @@
-// Run: a process may die at every commit boundary and in every activity; the final history and effects are those of a life
-// without crashes. Sample workflows die at each point in turn; random programs die at random points.
+// Run: a process may die at every commit boundary and in every activity; the final history and effects are those of a
+// life without crashes. Sample workflows die at each point in turn; random programs die at random points.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -389,7 +389,7 @@ TEST(Run, MoreMessagesThanFitInMemoryAllArriveInOrder) {
   }
 }
 
-// ----------------------------------------------------------------------------------------------- commands and the clock
+// --------------------------------------------------------------------------------------------- commands and the clock
 
 TEST(Run, CommandsLeaveOnceHoweverOftenTheWorkflowIsReplayed) {
   const auto call = workflow("call", [](Context& ctx) -> Task<> {

@@ -33,13 +33,16 @@ class Host {
 
   // Each answers at once, or later through Ask::answer(). After a mismatch: never.
   virtual void open_activity(Ask& ask, const std::string& name, std::string input) = 0;
-  virtual void open_sleep(Ask& ask, std::optional<std::chrono::microseconds> after, std::optional<std::int64_t> at_micros) = 0;
+  virtual void open_sleep(Ask& ask, std::optional<std::chrono::microseconds> after,
+                          std::optional<std::int64_t> at_micros) = 0;
   virtual void open_receive(Ask& ask, const std::string& channel, std::optional<std::chrono::microseconds> within) = 0;
   virtual void withdraw(std::int32_t op) noexcept = 0;
 
   virtual void subscribe(std::string_view channel, bool on) = 0;
-  virtual void publish(std::string_view channel, std::string data, std::string metadata, std::optional<std::string> to) = 0;
-  virtual void send_event(std::string_view type, std::string_view source, std::string data, std::string content_type) = 0;
+  virtual void publish(std::string_view channel, std::string data, std::string metadata,
+                       std::optional<std::string> to) = 0;
+  virtual void send_event(std::string_view type, std::string_view source, std::string data,
+                          std::string content_type) = 0;
   virtual void compensate_with(const std::string& activity, std::string input) = 0;
 
   virtual std::int64_t now_micros() = 0;
