@@ -56,7 +56,7 @@ bool place(int from, int to) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::prctl(PR_SET_PDEATHSIG, SIGTERM);        // first arm, then look
+  if (::prctl(PR_SET_PDEATHSIG, SIGTERM) != 0) give_up(argv[0], "PR_SET_PDEATHSIG");  // first arm, then look
   if (::getppid() != parent) ::_exit(0);
   std::array<int, 3> fds = {program.control_fd, program.board_fd, program.hub_fd};
   for (int& fd : fds) {

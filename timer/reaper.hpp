@@ -1,6 +1,6 @@
 // Reaper: which dead sessions to end, and when to try. Pure: it is told what happened and says what to do.
 //
-// A worker that died is noticed three ways (decisions.md 11):
+// A worker that died is noticed three ways:
 //   gone    the hub saw its socket close. Its database connection closed in the same instant, but the server may need
 //           a moment to notice and give up the advisory lock: so an id is tried again after 5, 10, 20 .. ms, until one
 //           session time-out has passed; then the ordinary end of its time-out takes over. The lock proves the death:
@@ -10,7 +10,7 @@
 //
 // After a database outage every living worker looks dead (its lock is free, its heartbeat is old) until it has come
 // back. So for one session time-out after a reconnect the sweep ends nothing at all, and after the first connect
-// nothing that only looks expired (storage-model: 4). Workers that come back name their former sessions themselves.
+// nothing that only looks expired. Workers that come back name their former sessions themselves.
 #pragma once
 #include <chrono>
 #include <cstddef>

@@ -66,7 +66,7 @@ const Setting kSettings[] = {
    .sentence = "The least important lines to write to standard error."},
 
   {.section = "listener", .key = "enabled", .member = &Config::listener, .fallback = S("auto"),
-   .sentence = "Whether to hear notifications; \"auto\" trusts them once one to ourselves has come back."},
+   .sentence = "Whether to hear notifications: true and \"auto\" both trust them once one to ourselves has come back, and poll until then; false polls alone."},
   {.section = "listener", .key = "reconnect_delay", .member = &Config::reconnect_delay, .fallback = S("100ms"),
    .lowest = 1, .highest = kHour, .sentence = "The first wait before connecting again; it doubles, with jitter."},
   {.section = "listener", .key = "reconnect_delay_max", .member = &Config::reconnect_delay_max, .fallback = S("60s"),

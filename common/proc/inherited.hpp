@@ -24,7 +24,7 @@ inline constexpr const char* kEnvParent = "ROMANCY_PARENT_PID";    // checked ag
 inline constexpr const char* kWordReady = "ready";
 inline constexpr const char* kWordDrain = "drain";
 
-// Exit codes: part of the contract (design: 3). Anything else is a crash.
+// Exit codes: part of the contract (docs/operating.md). Anything else is a crash.
 inline constexpr int kExitOk = 0;         // stopped as asked
 inline constexpr int kExitUsage = 64;     // wrong command line
 inline constexpr int kExitDatabase = 75;  // the database is away (only with --once)

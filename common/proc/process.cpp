@@ -7,8 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <variant>
 #include <utility>
@@ -106,7 +108,9 @@ bool inherit(Inheritance& got) {
   if (parent.empty()) return true;
   // First arm, then look: a parent that dies in between is seen by one of the two. Another parent than the
   // supervisor may also be a shell script that started us; then the control socket tells who lives.
-  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (::prctl(PR_SET_PDEATHSIG, SIGTERM) != 0) {
+    std::fprintf(stderr, "cannot ask to be told of the supervisor's death: %s; its socket tells\n", std::strerror(errno));
+  }
   const bool adopted = ::getppid() != std::atoi(parent.c_str());
   return !adopted || (got.control && !at_eof(got.control.get()));
 }
