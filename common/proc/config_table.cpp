@@ -101,7 +101,7 @@ const Setting kSettings[] = {
   {.section = "batch", .key = "timers", .member = &Config::max_timers, .fallback = std::int64_t{100},
    .lowest = 1, .highest = 10000, .sentence = "How many timers one transaction fires at most."},
   {.section = "batch", .key = "messages", .member = &Config::max_messages, .fallback = std::int64_t{100},
-   .lowest = 1, .highest = 10000, .sentence = "How many messages of its inbox a workflow sees in one look at most."},
+   .lowest = 10, .highest = 10000, .sentence = "How many messages of its inbox a workflow sees in one look at most."},
   {.section = "batch", .key = "outbox", .member = &Config::max_outbox, .fallback = std::int64_t{100},
    .lowest = 1, .highest = 1000, .sentence = "How many outbox events one claim takes at most."},
 

@@ -51,6 +51,7 @@ struct Sample {
   std::string input;
   std::vector<Action> actions;  // each when everything rests
   std::function<void(Script&, const ActivityStart&)> meanwhile;
+  int shortest_look = 1;  // rows; see AnywhereInAnOrderThatIsCancelledWhileAnActivityRuns
 };
 
 struct Life {
@@ -93,7 +94,7 @@ void die_everywhere(const Sample& sample, Status expected) {
   const Life reference = live(sample, std::nullopt, false, 100);
   EXPECT_EQ(reference.status, expected) << reference.history;
   for (const bool evict : {false, true}) {
-    for (const int limit : {1, 100}) {
+    for (const int limit : {sample.shortest_look, 100}) {
       const Life calm = live(sample, std::nullopt, evict, limit);
       for (int point = 0; point < calm.points; ++point) {
         const std::string how = "died at point " + std::to_string(point) + (evict ? ", evicting" : "") +
@@ -149,6 +150,8 @@ TEST(Crash, AnywhereInAnOrderThatIsCancelled) {
   die_everywhere({order, R"("o-1")", {message("paid", "1"), fire, cancel}, {}}, Status::cancelled);
 }
 
+// A recover row stays unread until the run makes progress, so that crashes are counted. A look of one row would see
+// nothing behind it, and the cancellation only later; batch.messages is therefore at least 10.
 TEST(Crash, AnywhereInAnOrderThatIsCancelledWhileAnActivityRuns) {
   for (const int op : {1, 6, 7}) {
     die_everywhere({order,
@@ -156,7 +159,8 @@ TEST(Crash, AnywhereInAnOrderThatIsCancelledWhileAnActivityRuns) {
                     {message("paid", "1"), fire, fire, fire},
                     [op](Script& script, const ActivityStart& start) {
                       if (start.op == op && start.attempt == 1) script.cancel();
-                    }},
+                    },
+                    10},
                    Status::cancelled);
   }
 }
