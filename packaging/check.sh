@@ -6,7 +6,18 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 packages=$(readlink -f "$1")
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/romancy-package.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
+supervisor=
+clean_up() {
+  if [ -n "$supervisor" ] && kill -0 "$supervisor" 2>/dev/null; then
+    kill "$supervisor"
+    wait "$supervisor" || true  # its exit code does not matter any more
+  fi
+  cluster_stop "$scratch"
+  rm -rf "$scratch"
+}
+trap clean_up EXIT
+# shellcheck source=../tests/support/cluster.sh
+. "$here/../tests/support/cluster.sh"
 
 fail() { echo "package: $*" >&2; exit 1; }
 
@@ -36,6 +47,39 @@ check_root() { # NAME ROOT
   echo "$1: programs run, a user's worker builds and runs"
 }
 
+until_says() { # TEXT COMMAND..: until the command's output holds the text; guarded against hanging
+  local text=$1 tries
+  shift
+  for ((tries = 0; tries < 300; tries++)); do
+    if "$@" 2>/dev/null | grep -q "$text"; then return 0; fi
+    sleep 0.1
+  done
+  "$@" >&2 || true  # shown for the message that follows
+  cat "$scratch/supervisor.log" >&2
+  fail "never saw '$text' from: $*"
+}
+
+# The unpacked suite does a workflow: migrate, supervisor, start, message, end.
+run_root() { # NAME ROOT
+  local root=$2 config=$scratch/romancy.toml
+  local romancy=("$root/usr/bin/romancy" --config "$config")
+  cluster_start "$scratch" fsync=off
+  psql -qX -d postgres -c 'CREATE DATABASE romancy'
+  printf '%s\n' '[database]' "url = \"host=$PGHOST port=$PGPORT user=$PGUSER dbname=romancy\"" \
+    '[runtime]' "dir = \"$scratch/run\"" '[[resumer]]' 'name = "hello"' "command = [\"$2.consumer/hello\"]" >"$config"
+  "${romancy[@]}" migrate >/dev/null
+  "$root/usr/bin/romancy-supervisor" --config "$config" >"$scratch/supervisor.log" 2>&1 &
+  supervisor=$!
+  until_says 'hello.1 *ready' "${romancy[@]}" status
+  "${romancy[@]}" start hello --input '"package"' --id p-1 >/dev/null
+  "${romancy[@]}" publish say.it.again --data '{}' --to p-1 >/dev/null
+  until_says completed "${romancy[@]}" show p-1
+  "${romancy[@]}" stop >/dev/null
+  wait "$supervisor" || fail "$1: the supervisor exited with $?"
+  supervisor=
+  echo "$1: a workflow ran to its end"
+}
+
 deb=$(one 'romancyd_*.deb')
 rpm=$(one 'romancyd-*.rpm')
 dpkg-deb -x "$deb" "$scratch/deb"
@@ -43,4 +87,5 @@ mkdir "$scratch/rpm"
 (cd "$scratch/rpm" && rpm2cpio "$rpm" | cpio --extract --make-directories --quiet)
 check_root "$(basename "$deb")" "$scratch/deb"
 check_root "$(basename "$rpm")" "$scratch/rpm"
+run_root "$(basename "$deb")" "$scratch/deb"
 dpkg-deb --ctrl-tarfile "$deb" | tar -xO ./conffiles | grep -q romancy.toml || fail "romancy.toml is not a conffile"
