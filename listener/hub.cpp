@@ -90,17 +90,7 @@ void Hub::bury() {
   for (const MemberId id : std::exchange(dead_, {})) {
     const auto node = subscribers_.extract(id);
     routes_.leave(id);
-    const proc::Subscription& left = node.mapped()->subscription();
-    // What it was sent and did not look at went with it: the others of its group look once.
-    if (node.mapped()->welcomed() && left.role != proc::kRoleObserver) {
-      for (auto& [other, subscriber] : subscribers_) {
-        const proc::Subscription& its = subscriber->subscription();
-        if (subscriber->welcomed() && its.role != proc::kRoleObserver && its.group == left.group) {
-          subscriber->resync(proc::ResyncWhy::gap);
-        }
-      }
-    }
-    const auto session = left.session;
+    const auto session = node.mapped()->subscription().session;
     if (!session) continue;
     for (auto& [other, subscriber] : subscribers_) {
       if (subscriber->subscription().role == proc::kRoleTimer) subscriber->gone(*session);
