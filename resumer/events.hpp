@@ -11,12 +11,15 @@ namespace romancy::resumer {
 // What happened *to* an instance: rows of the inbox, written by whoever caused it.
 enum class InboxKind : std::int16_t {
   start = 1,      // data: the input
-  message = 2,    // name: channel; data; metadata; message_id
+  message = 2,    // name: channel; data; metadata; message_id; op: not 0 when it came from a competing channel
   timer = 3,      // op: the sleep that is over
   timeout = 4,    // op: the receive whose wait is over
   retry = 5,      // op: the activity to try again
   cancel = 6,     // data: {"reason": ..}
   recover = 7,    // its session ended; data: {"crash": bool}
+  expired = 8,    // the workflow's own time is over (WorkflowOptions::timeout)
+  refused = 9,    // op: a subscription that could not be made; name: channel; data: {"type","message"}
+  compensate = 10,  // somebody decided about compensations that failed for good; data: {"retry": bool}
 };
 
 // What the workflow did and was told: rows of the history, in the order of delivery (seq).
@@ -31,18 +34,27 @@ enum class HistoryKind : std::int16_t {
   wait_started = 7,         // command; name: channel
   message_received = 8,     // event; name: channel; data: {"message_id","data","metadata"}
   wait_timed_out = 9,       // event; name: channel
-  subscribed = 10,          // command; name: channel
+  subscribed = 10,          // command; name: channel; data: {"mode":"competing"} or null
   unsubscribed = 11,        // command; name: channel
   published = 12,           // command; name: channel
   event_sent = 13,          // command; name: event type
-  side_effect = 14,         // command that carries its value (now()); data: the value
-  cancel_requested = 15,    // event, op 0; data: {"reason"}
+  side_effect = 14,         // command that carries its value; name: "now" or what the code calls it; data: the value
+  cancel_requested = 15,    // event, op 0; data: {"reason"}, and {"type"} when the engine did it (time-out, limit)
   completed = 16,           // last; data: the output
   failed = 17,              // last; data: {"type","message"}
   cancelled = 18,           // last; data: {"reason"}
+  recurred = 19,            // last of a generation; data: the input of the next
+  joined = 20,              // command; name: group
+  left = 21,                // command; name: group
+  subscription_refused = 22,   // event; op: the subscribe's; name: channel; data: {"type","message"}
+  compensation_decided = 23,   // event, op 0: failed compensations run again, or are given up; data: {"retry": bool}
 };
 
-enum class TimerKind : std::int16_t { sleep = 1, timeout = 2, retry = 3, start_at = 4 };
+// expiry: the workflow's own time-out, op 0.
+enum class TimerKind : std::int16_t { sleep = 1, timeout = 2, retry = 3, start_at = 4, expiry = 5 };
+
+// broadcast: every subscriber gets a copy. competing: one of those that wait for a message of the channel gets it.
+enum class ChannelMode : std::int16_t { broadcast = 1, competing = 2 };
 
 enum class Status : std::int16_t { running = 1, completed = 2, failed = 3, cancelled = 4, stuck = 5, compensating = 6 };
 

@@ -24,6 +24,11 @@ std::string_view kind_name(HistoryKind kind) {
     case HistoryKind::completed: return "completed";
     case HistoryKind::failed: return "failed";
     case HistoryKind::cancelled: return "cancelled";
+    case HistoryKind::recurred: return "recurred";
+    case HistoryKind::joined: return "joined";
+    case HistoryKind::left: return "left";
+    case HistoryKind::subscription_refused: return "subscription_refused";
+    case HistoryKind::compensation_decided: return "compensation_decided";
   }
   return "unknown";  // a number written by a newer program
 }

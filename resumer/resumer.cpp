@@ -28,18 +28,31 @@ void append(std::vector<T>& to, std::vector<T>&& from) {
   to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
 }
 
+bool contains(const std::vector<std::int32_t>& ops, std::int32_t op) {
+  return std::find(ops.begin(), ops.end(), op) != ops.end();
+}
+
 }  // namespace
 
 Output merge(Output earlier, Output later) {
   append(earlier.history, std::move(later.history));
+  // What began and is over before it was written never was.
+  std::erase_if(earlier.timers, [&](const TimerStart& timer) { return contains(later.timers_over, timer.op); });
+  std::erase_if(earlier.waits, [&](const MessageWait& wait) { return contains(later.timers_over, wait.op); });
   append(earlier.timers, std::move(later.timers));
   append(earlier.timers_over, std::move(later.timers_over));
+  append(earlier.waits, std::move(later.waits));
+  append(earlier.given_back, std::move(later.given_back));
+  append(earlier.groups, std::move(later.groups));
   append(earlier.consumed, std::move(later.consumed));
   append(earlier.seen, std::move(later.seen));
   append(earlier.subscriptions, std::move(later.subscriptions));
   append(earlier.messages, std::move(later.messages));
   append(earlier.outbox, std::move(later.outbox));
   append(earlier.activities, std::move(later.activities));
+  append(earlier.stopped, std::move(later.stopped));
+  earlier.recur = later.recur;
+  earlier.note = std::move(later.note);
   earlier.status = later.status;
   earlier.release = later.release;
   earlier.ask_seen = std::move(later.ask_seen);

@@ -58,7 +58,8 @@ struct TimerStart {
 
 struct Outgoing {  // a message this workflow published
   std::string channel, data, metadata;
-  std::optional<std::string> target;
+  std::optional<std::string> target;  // an instance
+  std::optional<std::string> group;   // or every member of a group
 };
 
 struct OutboxRow {
@@ -68,6 +69,18 @@ struct OutboxRow {
 
 struct SubscriptionChange {
   std::string channel;
+  bool on = true;
+  std::int32_t op = 0;  // refused (the channel has the other mode): an inbox row of kind refused with this op
+  ChannelMode mode = ChannelMode::broadcast;
+};
+
+struct MessageWait {  // a receive on a competing channel: it takes part in the distribution from the commit on
+  std::int32_t op = 0;
+  std::string channel;
+};
+
+struct GroupChange {
+  std::string group;
   bool on = true;
 };
 
@@ -92,14 +105,22 @@ struct ActivityOutcome {
 struct Output {
   std::vector<HistoryRow> history;
   std::vector<TimerStart> timers;
-  std::vector<std::int32_t> timers_over;      // ops whose timer row (if any) is to be deleted
+  std::vector<std::int32_t> timers_over;      // ops whose timer row and message wait (if any) are to be deleted
+  std::vector<MessageWait> waits;
+  std::vector<std::int64_t> given_back;       // inbox ids: competing messages nobody here waits for, for their channel
+  std::vector<GroupChange> groups;
   std::vector<std::int64_t> consumed;         // inbox ids to delete
   std::vector<std::int64_t> seen;             // inbox ids that stay and need not wake anybody
   std::vector<SubscriptionChange> subscriptions;
   std::vector<Outgoing> messages;
   std::vector<OutboxRow> outbox;
   std::vector<ActivityStart> activities;      // to start after the commit
+  std::vector<std::int32_t> stopped;          // activities under way nobody waits for any more: ask them to stop
   Status status = Status::running;
+  // The last history row is `recurred`: in this commit the history goes to the archive, timers and what they put into
+  // the inbox go, the generation is counted up, and a start row with that row's data comes. Messages stay.
+  bool recur = false;
+  std::string note;                           // for operators, kept until the next commit: "compensation failed: .."
   bool release = true;                        // false: activities are under way, keep the lease
   // The code waits on this channel, and the inbox may hold rows that are not in memory (marked seen: an earlier run
   // left them, or this one had too many). Read those with ids above seen_after, answer with Run::seen(), and take()

@@ -43,8 +43,9 @@ Result<std::unique_ptr<Run>> Run::make(const Registry& registry, RunInfo info) {
 }
 
 bool Output::empty() const {
-  return history.empty() && timers.empty() && timers_over.empty() && consumed.empty() && seen.empty() &&
-         subscriptions.empty() && messages.empty() && outbox.empty();
+  return history.empty() && timers.empty() && timers_over.empty() && waits.empty() && given_back.empty() &&
+         groups.empty() && consumed.empty() && seen.empty() && subscriptions.empty() && messages.empty() &&
+         outbox.empty();
 }
 
 RunCore::RunCore(const Registry& registry, WorkflowRef workflow, RunInfo info)
@@ -96,6 +97,8 @@ bool RunCore::match(const HistoryRow& row) {
       return answers(Waits::sleep);
     case HistoryKind::message_received:
     case HistoryKind::wait_timed_out: return answers(Waits::message);
+    case HistoryKind::subscription_refused:
+    case HistoryKind::compensation_decided: return false;
     case HistoryKind::timer_started:
     case HistoryKind::wait_started:
     case HistoryKind::subscribed:
@@ -103,8 +106,11 @@ bool RunCore::match(const HistoryRow& row) {
     case HistoryKind::published:
     case HistoryKind::event_sent:
     case HistoryKind::side_effect:
+    case HistoryKind::joined:
+    case HistoryKind::left:
     case HistoryKind::completed:
     case HistoryKind::failed:
+    case HistoryKind::recurred:
     case HistoryKind::cancelled: return false;  // commands: the code would have done them before it came to wait
   }
   return false;

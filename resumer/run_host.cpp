@@ -90,7 +90,7 @@ void RunCore::subscribe(std::string_view channel, bool on) {
   if (refused(on ? "subscribe" : "unsubscribe")) return;
   check_name(on ? "subscribe: channel" : "unsubscribe: channel", channel);
   const auto done = command(on ? HistoryKind::subscribed : HistoryKind::unsubscribed, next_op(), channel, "null");
-  if (!done.played) pending_.subscriptions.push_back({std::string(channel), on});
+  if (!done.played) pending_.subscriptions.push_back({std::string(channel), on, 0, ChannelMode::broadcast});
 }
 
 void RunCore::publish(std::string_view channel, std::string data, std::string metadata, std::optional<std::string> to) {
@@ -99,7 +99,7 @@ void RunCore::publish(std::string_view channel, std::string data, std::string me
   if (to) check_name("publish: to", *to);
   const auto done = command(HistoryKind::published, next_op(), channel, to ? dump_json(Json{{"to", *to}}) : "null");
   if (!done.played)
-    pending_.messages.push_back({std::string(channel), std::move(data), std::move(metadata), std::move(to)});
+    pending_.messages.push_back({std::string(channel), std::move(data), std::move(metadata), std::move(to), std::nullopt});
 }
 
 void RunCore::send_event(std::string_view type, std::string_view source, std::string data, std::string content_type) {

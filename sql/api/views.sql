@@ -35,7 +35,8 @@ SELECT h.instance_id,
        h.op,
        (ARRAY['started', 'activity_completed', 'activity_failed', 'activity_retry', 'timer_started', 'timer_fired',
               'wait_started', 'message_received', 'wait_timed_out', 'subscribed', 'unsubscribed', 'published',
-              'event_sent', 'side_effect', 'cancel_requested', 'completed', 'failed', 'cancelled'])[h.kind] AS kind,
+              'event_sent', 'side_effect', 'cancel_requested', 'completed', 'failed', 'cancelled', 'recurred',
+              'joined', 'left', 'subscription_refused', 'compensation_decided'])[h.kind] AS kind,
        h.name,
        h.data,
        h.created_at
@@ -44,8 +45,8 @@ SELECT h.instance_id,
 -- Index for one instance: pk of deadlines.
 CREATE VIEW timers AS
 SELECT d.instance_id,
-       (ARRAY['sleep', 'timeout', 'retry', 'start_at'])[d.kind] || ':' || d.op AS timer_id,
-       (ARRAY['sleep', 'timeout', 'retry', 'start_at'])[d.kind] AS kind,
+       (ARRAY['sleep', 'timeout', 'retry', 'start_at', 'expiry'])[d.kind] || ':' || d.op AS timer_id,
+       (ARRAY['sleep', 'timeout', 'retry', 'start_at', 'expiry'])[d.kind] AS kind,
        d.expires_at
   FROM deadlines d;
 

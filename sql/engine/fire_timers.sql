@@ -37,7 +37,7 @@ BEGIN
                          OFFSET 0) active ON true),
   told AS (
     INSERT INTO inbox (instance_id, kind, op, data)
-    SELECT t.instance_id, (ARRAY[3, 4, 5, 1])[t.kind], t.op, t.data
+    SELECT t.instance_id, (ARRAY[3, 4, 5, 1, 8])[t.kind], t.op, t.data
       FROM target t
      WHERE t.route_id IS NOT NULL
      ORDER BY t.expires_at),

@@ -23,7 +23,7 @@ CREATE OR REPLACE FUNCTION timer_id(kind smallint, op int)
 RETURNS text
 LANGUAGE sql STABLE AS
 $$
-  SELECT (ARRAY['sleep', 'timeout', 'retry', 'start_at'])[kind] || ':' || op
+  SELECT (ARRAY['sleep', 'timeout', 'retry', 'start_at', 'expiry'])[kind] || ':' || op
 $$;
 
 -- Its name on the channel is historical: the hint says that a timer was registered.

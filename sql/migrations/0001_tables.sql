@@ -74,7 +74,8 @@ CREATE TABLE inbox (
   instance_id text        NOT NULL,
   seen        boolean     NOT NULL DEFAULT false,  -- a run looked at it and left it: it wakes nobody any more
   id          bigint      GENERATED ALWAYS AS IDENTITY,
-  kind        smallint    NOT NULL,  -- 1 start 2 message 3 timer 4 timeout 5 retry 6 cancel 7 recover
+  kind        smallint    NOT NULL,  -- 1 start 2 message 3 timer 4 timeout 5 retry 6 cancel 7 recover 8 expired
+                                     -- 9 refused 10 compensate
   op          int         NOT NULL DEFAULT 0,
   name        text,
   data        jsonb,
@@ -110,7 +111,7 @@ CREATE TABLE history (
 CREATE TABLE deadlines (
   instance_id text        NOT NULL,
   op          int         NOT NULL,
-  kind        smallint    NOT NULL,  -- 1 sleep 2 timeout 3 retry 4 start_at
+  kind        smallint    NOT NULL,  -- 1 sleep 2 timeout 3 retry 4 start_at 5 expiry
   expires_at  timestamptz NOT NULL,
   data        jsonb,                 -- start_at: the input
   CONSTRAINT deadlines_pkey PRIMARY KEY (instance_id, op)

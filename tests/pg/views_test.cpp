@@ -33,6 +33,11 @@ const char* name(HistoryKind kind) {
     case HistoryKind::completed: return "completed";
     case HistoryKind::failed: return "failed";
     case HistoryKind::cancelled: return "cancelled";
+    case HistoryKind::recurred: return "recurred";
+    case HistoryKind::joined: return "joined";
+    case HistoryKind::left: return "left";
+    case HistoryKind::subscription_refused: return "subscription_refused";
+    case HistoryKind::compensation_decided: return "compensation_decided";
   }
   return "";
 }
@@ -55,6 +60,7 @@ const char* name(TimerKind kind) {
     case TimerKind::timeout: return "timeout";
     case TimerKind::retry: return "retry";
     case TimerKind::start_at: return "start_at";
+    case TimerKind::expiry: return "expiry";
   }
   return "";
 }
@@ -89,7 +95,7 @@ TEST_F(Views, NameTimersAsTheEngineDoes) {
   EXPECT_EQ(a.run("SELECT split_part(timer_id, ':', 2)::int, kind FROM timers WHERE kind IS NOT NULL ORDER BY 1"),
             names<TimerKind>());
   EXPECT_EQ(a.run("SELECT count(*) FROM timers WHERE timer_id <> kind || ':' || split_part(timer_id, ':', 2)"), "0");
-  EXPECT_EQ(a.run("SELECT count(*) FROM deadlines d JOIN timers t ON t.timer_id = timer_id(d.kind, d.op)"), "4");
+  EXPECT_EQ(a.run("SELECT count(*) FROM deadlines d JOIN timers t ON t.timer_id = timer_id(d.kind, d.op)"), "5");
 }
 
 TEST_F(Views, InboxKindsAreThoseOfTheEngine) {
@@ -104,7 +110,8 @@ TEST_F(Views, InboxKindsAreThoseOfTheEngine) {
   const std::pair<TimerKind, InboxKind> timers[] = {{TimerKind::sleep, InboxKind::timer},
                                                     {TimerKind::timeout, InboxKind::timeout},
                                                     {TimerKind::retry, InboxKind::retry},
-                                                    {TimerKind::start_at, InboxKind::start}};
+                                                    {TimerKind::start_at, InboxKind::start},
+                                                    {TimerKind::expiry, InboxKind::expired}};
   for (const auto& [timer, fired] : timers) {
     const std::string number = std::to_string(static_cast<int>(timer));
     a.run("INSERT INTO deadlines (instance_id, op, kind, expires_at) VALUES ('i1', 1, " + number + ", now())");
