@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <romancy/channel.hpp>
+
 namespace romancy::resumer {
 
 // What happened *to* an instance: rows of the inbox, written by whoever caused it.
@@ -52,9 +54,6 @@ enum class HistoryKind : std::int16_t {
 
 // expiry: the workflow's own time-out, op 0.
 enum class TimerKind : std::int16_t { sleep = 1, timeout = 2, retry = 3, start_at = 4, expiry = 5 };
-
-// broadcast: every subscriber gets a copy. competing: one of those that wait for a message of the channel gets it.
-enum class ChannelMode : std::int16_t { broadcast = 1, competing = 2 };
 
 enum class Status : std::int16_t { running = 1, completed = 2, failed = 3, cancelled = 4, stuck = 5, compensating = 6 };
 

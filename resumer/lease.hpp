@@ -15,6 +15,7 @@ struct Resumer::Attempting {
   ActivityStart start;
   std::stop_source stop;
   std::unique_ptr<io::Alarm> delay;  // a short retry waits here
+  bool begun = false;                // it is with the pool
 };
 
 struct Resumer::Lease {

@@ -5,6 +5,20 @@
 #include "resumer/sdk_names.hpp"
 
 namespace romancy::resumer {
+namespace {
+
+std::string options_problem(const WorkflowOptions& options) {
+  constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24) * 366 * 1000;
+  if (options.timeout.count() < 0 || options.timeout > kLongest) {
+    return "timeout: " + std::to_string(options.timeout.count()) + " ms is not in 0 .. 1000 years (0: none)";
+  }
+  if (options.max_history < 100 || options.max_history > 10'000'000) {
+    return "max_history: " + std::to_string(options.max_history) + " is not in 100 .. 10000000";
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<Registry> Registry::make(const std::vector<WorkflowRef>& workflows, const std::vector<ActivityRef>& activities) {
   Registry registry;
@@ -14,6 +28,9 @@ Result<Registry> Registry::make(const std::vector<WorkflowRef>& workflows, const
     }
     if (const auto problem = name_problem(workflow.queue()); !problem.empty()) {
       return refuse("workflow '" + workflow.name() + "': queue: " + problem);
+    }
+    if (const auto problem = options_problem(workflow.options()); !problem.empty()) {
+      return refuse("workflow '" + workflow.name() + "': " + problem);
     }
     if (!registry.workflows_.emplace(workflow.name(), workflow).second) {
       return refuse("workflow '" + workflow.name() + "' is registered twice");

@@ -195,6 +195,7 @@ void Resumer::step(Lease& lease, bool look) {
     return;
   }
   Output output = merge(std::exchange(lease.pending, {}), lease.run->take());
+  stop_activities(lease, std::exchange(output.stopped, {}));
   if (output.ask_seen) {
     const std::string channel = *output.ask_seen;
     const std::int64_t after_id = std::exchange(output.seen_after, 0);
@@ -238,6 +239,7 @@ void Resumer::commit(Lease& lease, Output output, std::string note) {
   lease.dirty = lease.look_wanted = false;
   AfterCommit after{.activities = std::exchange(output.activities, {}),
                     .finished = is_final(output.status),
+                    .recurred = output.recur,
                     .last_seq = output.history.empty() ? lease.committed_seq : output.history.back().seq};
   commits_.push({lease.instance_id, lease.token, std::move(note), std::move(output)},
                 [this, id = lease.instance_id, token = lease.token, after = std::move(after)](Result<Committed> answer) mutable {
@@ -261,7 +263,8 @@ void Resumer::committed(const std::string& instance_id, std::int64_t token, Afte
   set_clock(answer->clock_us);
   if (answer->released) {
     if (after.finished) slot_.add(Counter::workflows_finished);
-    if (!after.finished && !lease->giving_up) cache_.put(instance_id, token, std::move(lease->run));
+    if (!after.finished && !after.recurred && !lease->giving_up) cache_.put(instance_id, token, std::move(lease->run));
+    lease->poked |= after.recurred;  // the next generation waits in the queue
     return forget(instance_id);
   }
   if (!lease->broken.empty()) return park(*lease, lease->broken);
@@ -317,6 +320,7 @@ void Resumer::start_activities(Lease& lease, std::vector<ActivityStart> activiti
     attempt.start = std::move(start);
     attempt.stop = std::stop_source();
     attempt.delay.reset();
+    attempt.begun = false;
     if (delay > 0ms) {
       attempt.delay = std::make_unique<io::Alarm>(
           process_.loop(), [this, id = lease.instance_id, token = lease.token, op] { run_activity(id, token, op); });
@@ -327,10 +331,21 @@ void Resumer::start_activities(Lease& lease, std::vector<ActivityStart> activiti
   }
 }
 
+// Nobody waits for these any more. One that has not begun never will; the outcome of the others is dropped.
+void Resumer::stop_activities(Lease& lease, const std::vector<std::int32_t>& ops) {
+  for (const std::int32_t op : ops) {
+    const auto found = lease.attempts.find(op);
+    if (found == lease.attempts.end()) continue;
+    found->second.stop.request_stop();
+    if (!found->second.begun) lease.attempts.erase(found);
+  }
+}
+
 void Resumer::run_activity(const std::string& instance_id, std::int64_t token, std::int32_t op) {
   Lease* lease = held(instance_id, token);
   if (lease == nullptr || drained_) return;
   Attempting& attempt = lease->attempts.at(op);
+  attempt.begun = true;
   if (std::exchange(lease->is_new, false)) {
     slot_.record(Histogram::start_to_activity, std::chrono::microseconds(clock_us() - lease->created_us));
   }

@@ -54,7 +54,7 @@ class Resumer final : public proc::Service {
   struct Attempting; // one activity attempt under way
   struct AfterCommit {  // what waits for a commit's answer
     std::vector<ActivityStart> activities;
-    bool finished = false;
+    bool finished = false, recurred = false;
     std::int64_t last_seq = 0;
   };
   using Leases = std::unordered_map<std::string, std::unique_ptr<Lease>>;
@@ -81,6 +81,7 @@ class Resumer final : public proc::Service {
   void commit(Lease& lease, Output output, std::string note = {});
   void committed(const std::string& instance_id, std::int64_t token, AfterCommit after, Result<Committed> answer);
   void start_activities(Lease& lease, std::vector<ActivityStart> activities);
+  void stop_activities(Lease& lease, const std::vector<std::int32_t>& ops);
   void run_activity(const std::string& instance_id, std::int64_t token, std::int32_t op);
   void activity_done(const std::string& instance_id, std::int64_t token, const ActivityOutcome& outcome);
   void park(Lease& lease, const std::string& why);

@@ -66,16 +66,17 @@ Result<void> RunCore::outcome_of_call() const {
 Result<void> RunCore::replay(std::span<const HistoryRow> rows) {
   if (began_ || history_.last_seq() != 0) return bug("replay: the run has begun already");
   if (auto playable = history_.play(rows); !playable) return playable;
+  in_replay_ = true;
   while (const HistoryRow* row = history_.next()) {
     if (!match(*row)) {
       history_.mismatch(doing());
       break;
     }
     history_.pass();
-    telling_recorded_ = true;
     told(row->kind, row->op, or_null(row->data));
     if (history_.broken()) break;
   }
+  in_replay_ = false;
   history_.end();
   for (auto& [op, open] : opens_) open.may_run = open.waits == Waits::activity;
   settle();
@@ -89,6 +90,11 @@ bool RunCore::match(const HistoryRow& row) {
   switch (row.kind) {
     case HistoryKind::started: return !began_ && row.op == 0;
     case HistoryKind::cancel_requested: return !cancel_requested_ && row.op == 0 && status_ == Status::running;
+    case HistoryKind::compensation_decided: return undecided_ && row.op == 0;
+    case HistoryKind::subscription_refused: {
+      const auto channel = channels_.find(row.name);
+      return channel != channels_.end() && channel->second.op == row.op;
+    }
     case HistoryKind::activity_completed:
     case HistoryKind::activity_failed:
     case HistoryKind::activity_retry: return answers(Waits::activity) && open->phase == Phase::to_start;
@@ -97,8 +103,6 @@ bool RunCore::match(const HistoryRow& row) {
       return answers(Waits::sleep);
     case HistoryKind::message_received:
     case HistoryKind::wait_timed_out: return answers(Waits::message);
-    case HistoryKind::subscription_refused:
-    case HistoryKind::compensation_decided: return false;
     case HistoryKind::timer_started:
     case HistoryKind::wait_started:
     case HistoryKind::subscribed:
@@ -121,6 +125,7 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
   if (std::any_of(rows.begin(), rows.end(), [](const InboxRow& row) { return row.kind == InboxKind::recover; }))
     cautious_ = true;
   for (const InboxRow& row : rows) {
+    if (recurred_) break;  // the next generation reads it
     const auto drop = [&] { pending_.consumed.push_back(row.id); };
     switch (row.kind) {
       case InboxKind::start:
@@ -132,8 +137,8 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
           return refuse("inbox row " + std::to_string(row.id) +
                         ": a message without a channel, or its data is not JSON");
         }
-        if (finished()) drop();
-        else mailbox_.put(row);
+        // At the end the commit clears the inbox, and gives back what others may still want.
+        if (!finished()) mailbox_.put(row);
         break;
       case InboxKind::timer:
         drop();
@@ -150,7 +155,23 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
         if (open != nullptr && open->phase == Phase::pausing) tell(HistoryKind::timer_fired, row.op, "retry", "null");
         break;
       }
-      case InboxKind::cancel: cancel(row); break;
+      case InboxKind::cancel: ask_to_end({row.id, or_null(row.data)}); break;
+      case InboxKind::expired: {
+        ask_to_end({row.id, dump_json(Json{{"reason", "the workflow's time of " + std::to_string(workflow_.options().timeout.count()) + " ms" + " is over"},
+                                           {"type", "WorkflowTimedOut"}})});
+        break;
+      }
+      case InboxKind::refused: {
+        drop();
+        const auto channel = channels_.find(row.name);
+        if (channel != channels_.end() && channel->second.op == row.op)
+          tell(HistoryKind::subscription_refused, row.op, row.name, or_null(row.data));
+        break;
+      }
+      case InboxKind::compensate:
+        drop();
+        if (undecided_) tell(HistoryKind::compensation_decided, 0, {}, or_null(row.data));
+        break;
       case InboxKind::recover: recovered_.insert(row.id); break;  // counted by the database while unseen: take()
       default:
         return refuse("inbox row " + std::to_string(row.id) + ": unknown kind " +
@@ -162,16 +183,15 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
   return outcome_of_call();
 }
 
-void RunCore::cancel(const InboxRow& row) {
-  if (held_cancel_ == row.id) return;  // delivered again
-  const bool late = finished() || status_ == Status::compensating || cancel_requested_ || held_cancel_;
+void RunCore::ask_to_end(EndRequest request) {
+  if (held_ && held_->inbox_id == request.inbox_id) return;  // delivered again
+  const bool late = finished() || status_ == Status::compensating || cancel_requested_ || held_;
   if (!late && busy()) {
-    held_cancel_ = row.id;
-    held_reason_ = or_null(row.data);
+    held_ = std::move(request);
     return;
   }
-  pending_.consumed.push_back(row.id);
-  if (!late) tell(HistoryKind::cancel_requested, 0, {}, or_null(row.data));
+  if (request.inbox_id) pending_.consumed.push_back(*request.inbox_id);
+  if (!late) tell(HistoryKind::cancel_requested, 0, {}, std::move(request.data));
 }
 
 Result<void> RunCore::seen(const std::string& channel, std::span<const InboxRow> rows, bool all) {
@@ -185,7 +205,8 @@ Result<void> RunCore::seen(const std::string& channel, std::span<const InboxRow>
 Result<void> RunCore::activity_done(const ActivityOutcome& outcome) {
   if (history_.broken()) return outcome_of_call();
   Open* open = find(outcome.op, Waits::activity);
-  if (open == nullptr || open->phase != Phase::under_way || open->attempt != outcome.attempt) {
+  if (open == nullptr) return {};  // taken back while it was under way
+  if (open->phase != Phase::under_way || open->attempt != outcome.attempt) {
     return bug("activity_done: attempt " + std::to_string(outcome.attempt) + " of operation " +
                std::to_string(outcome.op) + " is not under way");
   }
@@ -206,7 +227,7 @@ void RunCore::attempt_failed(std::int32_t op, Open& open, const ActivityOutcome&
   if (outcome.terminal || (policy.attempts != 0 && open.attempt >= policy.attempts)) {
     return tell(HistoryKind::activity_failed, op, std::string(open.name), std::move(data));
   }
-  if (held_cancel_ && open.ask != nullptr && !open.shielded) {
+  if (held_ && open.ask != nullptr && open.ask->scope().open_to_the_top()) {
     open.phase = Phase::pausing;  // no other attempt; settle() finds nobody busy and lets the cancellation through
     return;
   }
@@ -227,6 +248,9 @@ void RunCore::attempt_failed(std::int32_t op, Open& open, const ActivityOutcome&
 
 void RunCore::tell(HistoryKind kind, std::int32_t op, std::string_view name, std::string data) {
   history_.event(kind, op, name, data);
+  if (kind == HistoryKind::started && workflow_.options().timeout.count() > 0) {
+    pending_.timers.push_back({0, TimerKind::expiry, workflow_.options().timeout, std::nullopt});
+  }
   told(kind, op, data);
 }
 
@@ -235,9 +259,11 @@ void RunCore::told(HistoryKind kind, std::int32_t op, const std::string& data) {
     case HistoryKind::started:
       began_ = true;
       body_ = workflow_.start(context_, data);
-      body_.start(driver_);
+      body_.start(driver_, *top_);
       break;
     case HistoryKind::cancel_requested: told_cancel(data); break;
+    case HistoryKind::subscription_refused: told_refused(op, data); break;
+    case HistoryKind::compensation_decided: told_decision(data); break;
     case HistoryKind::activity_completed:
       answer(op, {.kind = Answer::Kind::value, .attempt = opens_.at(op).attempt, .data = data});
       break;
@@ -275,34 +301,71 @@ void RunCore::told(HistoryKind kind, std::int32_t op, const std::string& data) {
       break;
     default: break;  // commands are not told
   }
-  telling_recorded_ = false;
   drive();
 }
 
 void RunCore::told_cancel(const std::string& data) {
   cancel_requested_ = true;
-  cancel_reason_ = text_of(parsed(data), "reason");
+  const Json row = parsed(data);
+  cancel_type_ = text_of(row, "type");
+  top_->cancelled = true;
+  top_->reason = text_of(row, "reason");
   if (!began_) {  // cancelled before it was due to start: no code runs
     end_kind_ = HistoryKind::cancelled;
-    end_message_ = cancel_reason_;
+    end_message_ = top_->reason;
     return next_compensation();
   }
-  std::vector<std::int32_t> struck;
+  strike();
+}
+
+void RunCore::strike() {
+  std::vector<std::pair<std::int32_t, std::string>> struck;
   for (const auto& [op, open] : opens_) {
-    if (open.ask != nullptr && !open.shielded) struck.push_back(op);
+    if (open.ask == nullptr) continue;
+    if (const detail::Scope* by = open.ask->scope().cancelled_by()) struck.emplace_back(op, by->reason);
   }
-  for (const std::int32_t op : struck) answer(op, {.kind = Answer::Kind::cancelled, .data = cancel_reason_});
+  for (auto& [op, reason] : struck) {
+    leave(op, opens_.at(op));
+    answer(op, {.kind = Answer::Kind::cancelled, .data = std::move(reason)});
+  }
+}
+
+// A subscription that could not be made: whoever waits on the channel, now or later, is told why.
+void RunCore::told_refused(std::int32_t op, const std::string& data) {
+  const Json row = parsed(data);
+  std::string name;
+  for (auto& [channel, state] : channels_) {
+    if (state.op != op) continue;
+    state.refused = text_of(row, "message");
+    name = channel;
+  }
+  std::vector<std::int32_t> struck;
+  for (const auto& [at, open] : opens_) {
+    if (open.waits == Waits::message && open.name == name) struck.push_back(at);
+  }
+  for (const std::int32_t at : struck) answer(at, refusal(name));
+}
+
+detail::Answer RunCore::refusal(const std::string& channel) const {
+  return {.kind = Answer::Kind::failed,
+          .error_type = "ChannelModeConflict",
+          .error_message = channels_.at(channel).refused};
 }
 
 void RunCore::answer(std::int32_t op, Answer answer) {
   const auto node = opens_.extract(op);
   const Open& open = node.mapped();
-  if (open.timed) over(op);
+  if (open.timed || open.listed) over(op);
   if (open.ask != nullptr) {
-    open.ask->answer(std::move(answer), driver_);
+    open.ask->answer(std::move(answer));
   } else {
-    compensated(open.name, answer);
+    compensated(answer);
   }
+}
+
+// Nobody waits for this any more, and it may be under way.
+void RunCore::leave(std::int32_t op, const Open& open) {
+  if (open.waits == Waits::activity && open.phase == Phase::under_way) pending_.stopped.push_back(op);
 }
 
 void RunCore::drive() {
@@ -326,9 +389,17 @@ bool RunCore::settle_one() {
       return true;
     }
   }
-  if (held_cancel_ && !busy()) {
-    pending_.consumed.push_back(*std::exchange(held_cancel_, std::nullopt));
-    if (status_ == Status::running) tell(HistoryKind::cancel_requested, 0, {}, std::exchange(held_reason_, {}));
+  if (held_ && !busy()) {
+    const EndRequest request = *std::exchange(held_, std::nullopt);
+    if (request.inbox_id) pending_.consumed.push_back(*request.inbox_id);
+    if (status_ == Status::running) tell(HistoryKind::cancel_requested, 0, {}, request.data);
+    return true;
+  }
+  const std::int64_t most = workflow_.options().max_history;
+  if (history_.last_seq() >= most && status_ == Status::running && !cancel_requested_ && !busy()) {
+    ask_to_end({std::nullopt, dump_json(Json{{"reason", "its history has " + std::to_string(history_.last_seq()) +
+                                                            " rows, at most " + std::to_string(most) + " are allowed"},
+                                             {"type", "HistoryTooLong"}})});
     return true;
   }
   for (const auto& [op, open] : opens_) {
@@ -347,7 +418,7 @@ bool RunCore::settle_one() {
 bool RunCore::busy() const {
   return std::any_of(opens_.begin(), opens_.end(), [](const auto& entry) {
     const Open& open = entry.second;
-    return open.waits == Waits::activity && open.ask != nullptr && !open.shielded &&
+    return open.waits == Waits::activity && open.ask != nullptr && open.ask->scope().open_to_the_top() &&
            (open.phase == Phase::under_way || (open.phase == Phase::to_start && open.may_run));
   });
 }
@@ -366,8 +437,18 @@ Output RunCore::take() {
       return out;
     }
   }
+  for (const auto& [name, channel] : channels_) {
+    const bool awaited = std::any_of(opens_.begin(), opens_.end(), [&, on = std::string_view(name)](const auto& entry) {
+      return entry.second.waits == Waits::message && entry.second.name == on;
+    });
+    if (channel.competing && !awaited) {
+      for (const std::int64_t id : mailbox_.give_back(name)) pending_.given_back.push_back(id);
+    }
+  }
   out = std::exchange(pending_, {});
   out.status = status_;
+  out.recur = recurred_;
+  out.note = note();
   out.history = history_.take();
   out.seen = mailbox_.report();
   out.release = true;
@@ -391,7 +472,8 @@ Output RunCore::take() {
 
 bool RunCore::stoppable(std::int32_t op) const {
   const auto found = opens_.find(op);
-  return found != opens_.end() && found->second.ask != nullptr && !found->second.shielded && status_ == Status::running;
+  return found != opens_.end() && found->second.ask != nullptr && found->second.ask->scope().open_to_the_top() &&
+         status_ == Status::running;
 }
 
 std::vector<std::int32_t> RunCore::under_way() const {
@@ -409,15 +491,17 @@ RunCore::Open* RunCore::find(std::int32_t op, Waits waits) {
   return found != opens_.end() && found->second.waits == waits ? &found->second : nullptr;
 }
 
+// The rows of the database that belong to it are not wanted any more; or not any more to be written.
 void RunCore::over(std::int32_t op) {
-  if (history_.playing() || telling_recorded_) return;  // it was deleted when this was written
-  // Registered in the same breath: neither shall be written.
-  if (std::erase_if(pending_.timers, [&](const TimerStart& timer) { return timer.op == op; }) == 0)
-    pending_.timers_over.push_back(op);
+  const auto timers = std::erase_if(pending_.timers, [&](const TimerStart& timer) { return timer.op == op; });
+  const auto waits = std::erase_if(pending_.waits, [&](const MessageWait& wait) { return wait.op == op; });
+  // What the code does when it is told a recorded event was committed together with that event.
+  if (timers + waits == 0 && !in_replay_) pending_.timers_over.push_back(op);
 }
 
 std::string RunCore::doing() const {
   if (finished()) return "the code has finished";
+  if (undecided_) return "compensations failed and nobody decided";
   if (!began_) return "the workflow has not begun";
   std::string waits;
   for (const auto& [op, open] : opens_) {

@@ -7,6 +7,7 @@
 // when nothing is left to play) and only what is written has effects (pending_).
 #pragma once
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -32,7 +33,7 @@ class RunCore final : public Run, private detail::Host {
   Result<void> seen(const std::string& channel, std::span<const InboxRow> rows, bool all) override;
   Result<void> activity_done(const ActivityOutcome& outcome) override;
   Output take() override;
-  [[nodiscard]] bool finished() const override { return is_final(status_); }
+  [[nodiscard]] bool finished() const override { return is_final(status_) || recurred_; }
   [[nodiscard]] std::int64_t last_seq() const override { return history_.last_seq(); }
   [[nodiscard]] bool stoppable(std::int32_t op) const override;
   [[nodiscard]] std::vector<std::int32_t> under_way() const override;
@@ -50,8 +51,8 @@ class RunCore final : public Run, private detail::Host {
     std::string name;            // activity, channel, or "sleep"
     detail::Ask* ask = nullptr;  // none: a compensation
     Phase phase = Phase::waiting;
-    bool shielded = false;  // a cancellation does not answer it
     bool timed = false;     // there is a row of deadlines for it
+    bool listed = false;    // and one of the waits of a competing channel
     bool may_run = false;   // to_start, but a worker that died may have started it
     int attempt = 1;
     std::string input{};
@@ -61,6 +62,16 @@ class RunCore final : public Run, private detail::Host {
   struct Compensation {
     std::int32_t op;
     std::string activity, input;
+    std::string failure{};  // JSON: it failed for good
+  };
+  struct Channel {  // one this instance subscribed to, as of now
+    std::int32_t op = 0;
+    bool competing = false;
+    std::string refused{};  // why it could not
+  };
+  struct EndRequest {  // somebody, or a limit, wants the workflow to stop
+    std::optional<std::int64_t> inbox_id;
+    std::string data;  // JSON: {"reason"} and perhaps {"type"}
   };
 
   // run_core.cpp: being told
@@ -69,44 +80,57 @@ class RunCore final : public Run, private detail::Host {
   void tell(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);  // writes it, then told()
   void told(HistoryKind kind, std::int32_t op, const std::string& data);
   void told_cancel(const std::string& data);
+  void told_refused(std::int32_t op, const std::string& data);
+  [[nodiscard]] detail::Answer refusal(const std::string& channel) const;
   void answer(std::int32_t op, detail::Answer answer);
   void drive();
   void settle();  // what the run can tell itself, until there is nothing
   bool settle_one();
   [[nodiscard]] bool busy() const;  // an activity is (or may be) under way that a cancel must wait for
-  void cancel(const InboxRow& row);
+  void ask_to_end(EndRequest request);
   void attempt_failed(std::int32_t op, Open& open, const ActivityOutcome& outcome);
   Open* find(std::int32_t op, Waits waits);
-  void over(std::int32_t op);               // its deadline is not wanted any more
+  void over(std::int32_t op);
+  void leave(std::int32_t op, const Open& open);
   [[nodiscard]] std::string doing() const;  // in words, for a mismatch
 
   // run_end.cpp: the end of the workflow, and its compensations
   void body_ended();
   void next_compensation();
-  void compensated(const std::string& activity, const detail::Answer& answer);
+  void compensated(const detail::Answer& answer);
+  void told_decision(const std::string& data);
+  void end_compensated();
   void finish(HistoryKind kind, std::string data);
+  [[nodiscard]] std::string note() const;
 
   // run_host.cpp: Host
   std::int32_t next_op() override { return ++last_op_; }
   void open_activity(detail::Ask& ask, const std::string& name, std::string input) override;
   void open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds> after,
                   std::optional<std::int64_t> at_micros) override;
-  void open_receive(detail::Ask& ask, const std::string& channel,
-                    std::optional<std::chrono::microseconds> within) override;
+  void open_receive(detail::Ask& ask, const std::string& channel, std::optional<std::chrono::microseconds> within,
+                    bool subscribe) override;
   void withdraw(std::int32_t op) noexcept override;
-  void subscribe(std::string_view channel, bool on) override;
-  void publish(std::string_view channel, std::string data, std::string metadata,
-               std::optional<std::string> to) override;
+  void strike() override;
+  void subscribe(std::string_view channel, bool on, bool competing) override;
+  void join(std::string_view group, bool on) override;
+  void publish(detail::Publication publication) override;
   void send_event(std::string_view type, std::string_view source, std::string data, std::string content_type) override;
   void compensate_with(const std::string& activity, std::string input) override;
+  void forget_compensations() override;
+  [[noreturn]] void recur(std::string input) override;
   std::int64_t now_micros() override;
   std::string uuid() override;
   std::uint64_t random() override;
-  void shield(int change) noexcept override { shield_ += change; }
+  std::string side_effect(std::string_view name, const std::function<std::string()>& make) override;
+  void log(int level, std::string_view text, const std::string& fields) override;
   [[nodiscard]] bool replaying() const noexcept override { return history_.playing(); }
   [[nodiscard]] bool cancelled() const noexcept override { return cancel_requested_; }
   [[nodiscard]] const std::string& instance_id() const noexcept override { return info_.instance_id; }
   [[nodiscard]] const std::string& workflow_name() const noexcept override { return info_.workflow_name; }
+  [[nodiscard]] int generation() const noexcept override { return info_.generation; }
+  [[nodiscard]] std::int64_t history_length() const noexcept override { return history_.last_seq(); }
+  detail::Driver& driver() override { return driver_; }
   bool refused(std::string_view call) const;  // the code is being destroyed
   History::Command command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);
   bool cancelled_here(detail::Ask& ask);
@@ -122,21 +146,24 @@ class RunCore final : public Run, private detail::Host {
   Status status_ = Status::running;
   std::int64_t clock_ = 0;
   std::int32_t last_op_ = 0;
-  int shield_ = 0;
   bool began_ = false;
   bool dying_ = false;
-  bool telling_recorded_ = false;  // the event being told is (perhaps the last) one of the recorded
-  bool cautious_ = false;          // its last worker may have started activities that history does not show
+  bool in_replay_ = false;  // the event being told is one of the recorded
+  bool cautious_ = false;   // its last worker may have started activities that history does not show
   bool cancel_requested_ = false;
-  std::string cancel_reason_;
+  std::string cancel_type_;                  // why it ends as failed and not as cancelled; empty: it does not
   std::set<std::int64_t> recovered_;         // inbox ids of recover rows, kept until the run makes progress
-  std::optional<std::int64_t> held_cancel_;  // the inbox id of a cancel that waits for an activity
-  std::string held_reason_;
-  std::vector<Compensation> compensations_;
+  std::optional<EndRequest> held_;           // waits for an activity
+  std::map<std::string, Channel> channels_;
+  std::vector<Compensation> compensations_;  // to run, the last one first
+  std::optional<Compensation> undoing_;      // the one under way
+  bool undecided_ = false;                   // compensations failed for good: somebody must say what shall be
+  bool recurred_ = false;
   HistoryKind end_kind_ = HistoryKind::completed;  // failed or cancelled, while compensations run
   std::string end_type_, end_message_;
-  std::vector<std::string> uncompensated_;  // JSON objects: compensations that failed for good
+  std::vector<Compensation> uncompensated_;  // failed for good, in the order in which they ran
   detail::Driver driver_;
+  std::shared_ptr<detail::Scope> top_ = std::make_shared<detail::Scope>();  // before the code that runs in it
   Task<std::string> body_;
 };
 

@@ -1,4 +1,5 @@
-// The end of a workflow: its value, its error or its cancellation; compensations; the last row of history.
+// The end of a workflow: its value, its error, its cancellation or a new generation; compensations; the last row of
+// history.
 #include <utility>
 
 #include "common/base/json.hpp"
@@ -6,17 +7,39 @@
 #include "resumer/run_core.hpp"
 
 namespace romancy::resumer {
+namespace {
+
+// What recur() throws through the code. No std::exception: nobody may catch it by accident.
+struct NextGeneration {
+  std::string input;
+};
+
+}  // namespace
+
+void RunCore::recur(std::string input) {
+  if (history_.broken()) throw Abandoned{};
+  if (!compensations_.empty()) {
+    throw std::logic_error("recur: " + std::to_string(compensations_.size()) +
+                           " compensations are registered: forget_compensations() first, or let them run");
+  }
+  throw NextGeneration{std::move(input)};
+}
 
 void RunCore::body_ended() {
   std::string output;
+  std::optional<std::string> next;
   bool completed = false;
   try {
     output = body_.take();
     completed = true;
   } catch (const Abandoned&) {
     return;  // a mismatch stopped the code; nothing of this run counts
+  } catch (NextGeneration& generation) {
+    next = std::move(generation.input);
   } catch (const WorkflowCancelled& e) {
-    end_kind_ = HistoryKind::cancelled;
+    // A scope's cancellation that reached the top is an error of the code: nobody cancelled the instance.
+    end_kind_ = cancel_requested_ && cancel_type_.empty() ? HistoryKind::cancelled : HistoryKind::failed;
+    end_type_ = cancel_requested_ ? cancel_type_ : "WorkflowCancelled";
     end_message_ = e.reason();
   } catch (...) {
     auto error = detail::current_error();
@@ -25,7 +48,15 @@ void RunCore::body_ended() {
     end_message_ = std::move(error.message);
   }
   body_ = {};
-  if (held_cancel_) pending_.consumed.push_back(*std::exchange(held_cancel_, std::nullopt));  // too late
+  if (next) {  // a cancellation that waits is for the next generation: its row stays unread
+    held_.reset();
+    if (history_.command(HistoryKind::recurred, 0, {}, std::move(*next))) recurred_ = true;
+    return;
+  }
+  if (held_) {  // too late
+    if (held_->inbox_id) pending_.consumed.push_back(*held_->inbox_id);
+    held_.reset();
+  }
   if (completed) return finish(HistoryKind::completed, std::move(output));
   next_compensation();
 }
@@ -35,28 +66,58 @@ void RunCore::next_compensation() {
     status_ = Status::compensating;
     Compensation next = std::move(compensations_.back());
     compensations_.pop_back();
-    Open open{.waits = Waits::activity, .name = std::move(next.activity), .phase = Phase::to_start, .shielded = true};
-    open.input = std::move(next.input);
+    Open open{.waits = Waits::activity, .name = next.activity, .phase = Phase::to_start};
+    open.input = next.input;
     opens_.emplace(next.op, std::move(open));
+    undoing_ = std::move(next);
     return;
   }
+  // Half undone is no state to end in: somebody shall see it, and try again or say that it is well so.
+  if (!uncompensated_.empty()) undecided_ = true;
+  else end_compensated();
+}
+
+void RunCore::compensated(const detail::Answer& answer) {
+  Compensation done = *std::exchange(undoing_, std::nullopt);
+  if (answer.kind == detail::Answer::Kind::failed) {
+    done.failure = dump_json(Json{{"activity", done.activity},
+                                  {"type", answer.error_type},
+                                  {"message", answer.error_message},
+                                  {"attempt", answer.attempt}});
+    uncompensated_.push_back(std::move(done));
+  }
+  next_compensation();
+}
+
+void RunCore::told_decision(const std::string& data) {
+  undecided_ = false;
+  const auto decision = parse_json(data, "decision");
+  if (!decision || !decision->is_object() || !decision->value("retry", false)) return end_compensated();
+  compensations_.assign(std::make_move_iterator(uncompensated_.rbegin()),
+                        std::make_move_iterator(uncompensated_.rend()));
+  uncompensated_.clear();
+  next_compensation();
+}
+
+void RunCore::end_compensated() {
   Json end = end_kind_ == HistoryKind::failed ? Json{{"type", end_type_}, {"message", end_message_}}
                                               : Json{{"reason", end_message_}};
   if (!uncompensated_.empty()) {
     Json& list = end["compensations_failed"] = Json::array();
-    for (const std::string& failure : uncompensated_) list.push_back(Json::parse(failure));
+    for (const Compensation& failed : uncompensated_) list.push_back(Json::parse(failed.failure));
   }
   finish(end_kind_, dump_json(end));
 }
 
-void RunCore::compensated(const std::string& activity, const detail::Answer& answer) {
-  if (answer.kind == detail::Answer::Kind::failed) {
-    uncompensated_.push_back(dump_json(Json{{"activity", activity},
-                                            {"type", answer.error_type},
-                                            {"message", answer.error_message},
-                                            {"attempt", answer.attempt}}));
+std::string RunCore::note() const {
+  if (!undecided_) return {};
+  std::string text = "compensation failed: ";
+  for (const Compensation& failed : uncompensated_) {
+    const Json why = Json::parse(failed.failure);
+    if (&failed != &uncompensated_.front()) text += "; ";
+    text += failed.activity + ": " + why.value("type", "") + ": " + why.value("message", "");
   }
-  next_compensation();
+  return text;
 }
 
 void RunCore::finish(HistoryKind kind, std::string data) {

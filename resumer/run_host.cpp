@@ -1,5 +1,7 @@
 // What the code does: asks that wait, and commands that are recorded on the spot.
+#include <algorithm>
 #include <exception>
+#include <stdexcept>
 #include <utility>
 
 #include "common/base/json.hpp"
@@ -20,15 +22,16 @@ void check_name(std::string_view what, std::string_view name) {
 // ---------------------------------------------------------------------------------------------------------------- asks
 
 bool RunCore::cancelled_here(detail::Ask& ask) {
-  if (!cancel_requested_ || shield_ > 0) return false;
-  ask.answer({.kind = detail::Answer::Kind::cancelled, .data = cancel_reason_}, driver_);
+  const detail::Scope* by = ask.scope().cancelled_by();
+  if (by == nullptr) return false;
+  ask.answer({.kind = detail::Answer::Kind::cancelled, .data = by->reason});
   return true;
 }
 
 // After a mismatch an ask is never answered, so the code stands still where it is.
 void RunCore::open_activity(detail::Ask& ask, const std::string& name, std::string input) {
   if (history_.broken() || cancelled_here(ask)) return;
-  Open open{.waits = Waits::activity, .name = name, .ask = &ask, .phase = Phase::to_start, .shielded = shield_ > 0};
+  Open open{.waits = Waits::activity, .name = name, .ask = &ask, .phase = Phase::to_start};
   open.may_run = cautious_;
   open.input = std::move(input);
   opens_.emplace(ask.op(), std::move(open));
@@ -45,27 +48,33 @@ void RunCore::open_sleep(detail::Ask& ask, std::optional<std::chrono::microsecon
   if (!done) return;
   if (!done->played) pending_.timers.push_back(std::move(timer));
   opens_.emplace(ask.op(),
-                 Open{.waits = Waits::sleep, .name = "sleep", .ask = &ask, .shielded = shield_ > 0, .timed = true});
+                 Open{.waits = Waits::sleep, .name = "sleep", .ask = &ask, .timed = true});
 }
 
 void RunCore::open_receive(detail::Ask& ask, const std::string& channel,
-                           std::optional<std::chrono::microseconds> within) {
+                           std::optional<std::chrono::microseconds> within, bool subscribe) {
   check_name("receive: channel", channel);
   if (history_.broken() || cancelled_here(ask)) return;
+  if (subscribe && !channels_.contains(channel)) this->subscribe(channel, true, false);
   const auto done = history_.command(HistoryKind::wait_started, ask.op(), channel,
                                      within ? R"({"within_us":)" + std::to_string(within->count()) + "}" : "null");
   if (!done) return;
+  const auto state = channels_.find(channel);
+  if (state != channels_.end() && !state->second.refused.empty()) return ask.answer(refusal(channel));
+  const bool competing = state != channels_.end() && state->second.competing;
   if (!done->played && within) pending_.timers.push_back({ask.op(), TimerKind::timeout, within, std::nullopt});
-  opens_.emplace(
-      ask.op(),
-      Open{
-          .waits = Waits::message, .name = channel, .ask = &ask, .shielded = shield_ > 0, .timed = within.has_value()});
+  if (!done->played && competing) pending_.waits.push_back({ask.op(), channel});
+  opens_.emplace(ask.op(),
+                 Open{.waits = Waits::message, .name = channel, .ask = &ask, .timed = within.has_value(), .listed = competing});
 }
 
 void RunCore::withdraw(std::int32_t op) noexcept {
   const auto found = opens_.find(op);
   if (found == opens_.end()) return;
-  if (found->second.timed && !dying_) over(op);
+  if (!dying_) {
+    leave(op, found->second);
+    if (found->second.timed || found->second.listed) over(op);
+  }
   opens_.erase(found);
 }
 
@@ -81,25 +90,52 @@ bool RunCore::refused(std::string_view call) const {
 }
 
 History::Command RunCore::command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data) {
+  const std::int64_t most = 2 * workflow_.options().max_history;
+  if (!history_.playing() && history_.last_seq() >= most) {
+    throw std::length_error("its history has " + std::to_string(history_.last_seq()) + " rows: no more may be written");
+  }
   auto done = history_.command(kind, op, name, std::move(data));
   if (!done) throw Abandoned{};
   return std::move(*done);
 }
 
-void RunCore::subscribe(std::string_view channel, bool on) {
+void RunCore::subscribe(std::string_view channel, bool on, bool competing) {
   if (refused(on ? "subscribe" : "unsubscribe")) return;
   check_name(on ? "subscribe: channel" : "unsubscribe: channel", channel);
-  const auto done = command(on ? HistoryKind::subscribed : HistoryKind::unsubscribed, next_op(), channel, "null");
-  if (!done.played) pending_.subscriptions.push_back({std::string(channel), on, 0, ChannelMode::broadcast});
+  const std::int32_t op = next_op();
+  const auto done = command(on ? HistoryKind::subscribed : HistoryKind::unsubscribed, op, channel,
+                            on && competing ? R"({"mode":"competing"})" : "null");
+  if (on) channels_[std::string(channel)] = {op, competing, {}};
+  else channels_.erase(std::string(channel));
+  if (done.played) return;
+  pending_.subscriptions.push_back(
+      {std::string(channel), on, op, competing ? ChannelMode::competing : ChannelMode::broadcast});
+  if (!on) {  // what came by distribution and was not received is for others
+    for (const std::int64_t id : mailbox_.give_back(std::string(channel))) pending_.given_back.push_back(id);
+  }
 }
 
-void RunCore::publish(std::string_view channel, std::string data, std::string metadata, std::optional<std::string> to) {
+void RunCore::join(std::string_view group, bool on) {
+  if (refused(on ? "join" : "leave")) return;
+  check_name(on ? "join: group" : "leave: group", group);
+  const auto done = command(on ? HistoryKind::joined : HistoryKind::left, next_op(), group, "null");
+  if (!done.played) pending_.groups.push_back({std::string(group), on});
+}
+
+void RunCore::publish(detail::Publication publication) {
   if (refused("publish")) return;
+  auto& [channel, data, metadata, to, to_group] = publication;
   check_name("publish: channel", channel);
   if (to) check_name("publish: to", *to);
-  const auto done = command(HistoryKind::published, next_op(), channel, to ? dump_json(Json{{"to", *to}}) : "null");
-  if (!done.played)
-    pending_.messages.push_back({std::string(channel), std::move(data), std::move(metadata), std::move(to), std::nullopt});
+  if (to_group) check_name("publish: to_group", *to_group);
+  const auto done = command(HistoryKind::published, next_op(), channel,
+                            to         ? dump_json(Json{{"to", *to}})
+                            : to_group ? dump_json(Json{{"to_group", *to_group}})
+                                       : "null");
+  if (!done.played) {
+    pending_.messages.push_back(
+        {std::string(channel), std::move(data), std::move(metadata), std::move(to), std::move(to_group)});
+  }
 }
 
 void RunCore::send_event(std::string_view type, std::string_view source, std::string data, std::string content_type) {
@@ -121,6 +157,33 @@ void RunCore::compensate_with(const std::string& activity, std::string input) {
   if (history_.broken()) throw Abandoned{};
   // It takes its operation number here, so that its key is the same in every replay.
   compensations_.push_back({next_op(), activity, std::move(input)});
+}
+
+void RunCore::forget_compensations() {
+  if (refused("forget_compensations")) return;
+  compensations_.clear();
+}
+
+std::string RunCore::side_effect(std::string_view name, const std::function<std::string()>& make) {
+  if (refused("side_effect")) return "null";
+  check_name("side_effect: name", name);
+  const std::int32_t op = next_op();
+  // Not when its value is recorded; and if it throws, nothing is recorded but what the code makes of that.
+  std::string value = history_.playing() ? std::string("null") : make();
+  const auto done = command(HistoryKind::side_effect, op, name, value);
+  return done.played ? done.data : value;
+}
+
+void RunCore::log(int level, std::string_view text, const std::string& fields) {
+  if (replaying() || dying_) return;
+  const auto given = parse_json(fields, "log: fields");
+  std::vector<log::Field> all{{"instance_id", info_.instance_id}, {"workflow_name", info_.workflow_name}};
+  if (given && given->is_object()) {
+    for (const auto& [key, value] : given->get_ref<const Json::object_t&>())
+      all.emplace_back(key, value.is_string() ? value.get<std::string>() : dump_json(value));
+  }
+  constexpr log::Level kLevels[] = {log::Level::debug, log::Level::info, log::Level::warn, log::Level::error};
+  log::write(kLevels[std::clamp(level, 0, 3)], text, all);
 }
 
 std::int64_t RunCore::now_micros() {

@@ -51,6 +51,22 @@ std::optional<InboxRow> Mailbox::pop(const std::string& name) {
   return std::move(oldest.mapped());
 }
 
+std::vector<std::int64_t> Mailbox::give_back(const std::string& name) {
+  std::vector<std::int64_t> ids;
+  const auto place = channels_.find(name);
+  if (place == channels_.end()) return ids;
+  std::erase_if(place->second.rows, [&](const auto& entry) {
+    if (entry.second.op == 0) return false;
+    ids.push_back(entry.first);
+    return true;
+  });
+  for (const std::int64_t id : ids) {
+    popped_.insert(id);
+    unreported_.erase(id);
+  }
+  return ids;
+}
+
 std::vector<std::int64_t> Mailbox::report() {
   for (auto& [name, in] : channels_) {
     while (in.rows.size() > kKept) {

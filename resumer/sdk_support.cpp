@@ -9,6 +9,7 @@
 #include <typeinfo>
 
 #include "romancy/activity.hpp"
+#include "romancy/bytes.hpp"
 #include "romancy/error.hpp"
 #include "romancy/json.hpp"
 #include "romancy/retry.hpp"
@@ -116,6 +117,8 @@ ErrorText current_error() noexcept {
     return {"BadData", storable(e.what()), true};  // the same value will be refused again
   } catch (const ActivityError& e) {
     return {"ActivityError", storable(e.what()), false};
+  } catch (const ChannelModeConflict& e) {
+    return {"ChannelModeConflict", storable(e.what()), false};
   } catch (const TimedOut& e) {
     return {"TimedOut", storable(e.what()), false};
   } catch (const std::exception& e) {
@@ -123,6 +126,40 @@ ErrorText current_error() noexcept {
   } catch (...) {
     return {storable(current_type()), "an exception that is not a std::exception", false};
   }
+}
+
+std::string to_base64(const std::vector<std::byte>& bytes) {
+  static constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t have = std::min<std::size_t>(3, bytes.size() - i);
+    std::uint32_t three = 0;
+    for (std::size_t k = 0; k < 3; ++k) three = three << 8 | (k < have ? std::to_integer<std::uint32_t>(bytes[i + k]) : 0);
+    for (std::size_t k = 0; k < 4; ++k) text += k <= have ? kDigits[three >> (18 - 6 * k) & 63] : '=';
+  }
+  return text;
+}
+
+std::vector<std::byte> from_base64(std::string_view text) {
+  const auto value = [](char c) -> std::uint32_t {
+    if (c >= 'A' && c <= 'Z') return static_cast<std::uint32_t>(c - 'A');
+    if (c >= 'a' && c <= 'z') return static_cast<std::uint32_t>(c - 'a' + 26);
+    if (c >= '0' && c <= '9') return static_cast<std::uint32_t>(c - '0' + 52);
+    if (c == '+') return 62;
+    if (c == '/') return 63;
+    throw BadData("$binary: has a character that is not base64");
+  };
+  if (text.size() % 4 != 0) throw BadData("$binary: is not base64: its length is no multiple of four");
+  std::vector<std::byte> bytes;
+  bytes.reserve(text.size() / 4 * 3);
+  for (std::size_t i = 0; i < text.size(); i += 4) {
+    const std::size_t padding = i + 4 < text.size() ? 0 : text.ends_with("==") ? 2 : text.ends_with("=") ? 1 : 0;
+    std::uint32_t three = 0;
+    for (std::size_t k = 0; k < 4; ++k) three = three << 6 | (k < 4 - padding ? value(text[i + k]) : 0);
+    for (std::size_t k = 0; k < 3 - padding; ++k) bytes.push_back(static_cast<std::byte>(three >> (16 - 8 * k) & 0xff));
+  }
+  return bytes;
 }
 
 std::string retry_problem(const RetryPolicy& policy) {

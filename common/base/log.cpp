@@ -79,7 +79,7 @@ void set_up(std::string_view component, Level level) {
   sink().level = level;
 }
 
-void write(Level level, std::string_view event, Fields fields) try {
+void write(Level level, std::string_view event, std::span<const Field> fields) try {
   Sink& to = sink();
   if (level < to.level.load(std::memory_order_relaxed)) return;
   std::string line = name_of(level);

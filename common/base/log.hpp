@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -28,7 +29,10 @@ using Fields = std::initializer_list<Field>;
 // Names the component and sets the level; call once, before the first line (and again to change the level).
 void set_up(std::string_view component, Level level);
 
-void write(Level level, std::string_view event, Fields fields = {});
+void write(Level level, std::string_view event, std::span<const Field> fields);
+inline void write(Level level, std::string_view event, Fields fields = {}) {
+  write(level, event, std::span<const Field>(fields.begin(), fields.size()));
+}
 inline void debug(std::string_view event, Fields fields = {}) { write(Level::debug, event, fields); }
 inline void info(std::string_view event, Fields fields = {}) { write(Level::info, event, fields); }
 inline void warn(std::string_view event, Fields fields = {}) { write(Level::warn, event, fields); }

@@ -6,14 +6,17 @@
 //   co_await ctx.receive<T>("channel", {.within = 24h}) the oldest unread message, or throws TimedOut
 //   ctx.publish / send_event / subscribe                leave with the run's next commit, once, in spite of replays
 //   ctx.compensate_with(refund, receipt)                runs, newest first, if what follows fails or is cancelled
-//   ctx.now(), ctx.random(), ctx.uuid()                 the same in every replay
+//   ctx.now(), ctx.random(), ctx.uuid(), side_effect()  the same in every replay
+//   ctx.when_all, when_any, start; romancy::Scope       several things at once (concurrent.hpp)
+//   ctx.recur(next_input)                               a new beginning with an empty history
 //
-// Every one of them is safe in replay. Each takes an operation number where it stands in the program, so the calls,
-// their kinds and their order must follow from the input and from what was told; history is checked against them.
+// Every one of them is safe in replay. Each takes an operation number when it is awaited (or called, where there is
+// nothing to await), so the calls, their kinds and their order must follow from the input and from what was told;
+// history is checked against them.
 //
 // Failure: values that do not convert throw BadData, naming the field. Any co_await throws WorkflowCancelled once the
 // instance was cancelled (not inside ctx.shield()); an activity that is under way is finished first, and the workflow
-// is given its result. After a replay mismatch the code is not run any further. Calls from destructors while a
+// is given its result. The same when the workflow's own time is over or its history is full (WorkflowOptions). After a replay mismatch the code is not run any further. Calls from destructors while a
 // suspended workflow leaves memory are refused and logged.
 //
 // g++ 12 miscompiles or rejects temporaries of a co_await expression that are structs, containers or JSON: it frees the
@@ -25,14 +28,18 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <romancy/activity.hpp>
+#include <romancy/channel.hpp>
+#include <romancy/concurrent.hpp>
 #include <romancy/detail/host.hpp>
 #include <romancy/error.hpp>
 #include <romancy/json.hpp>
@@ -95,7 +102,10 @@ struct ReceiveOptions {
 struct PublishOptions {
   std::optional<std::string> to{};  // an instance id: only that one gets it. None: every subscriber of the channel
   Json metadata = Json::object();
+  std::optional<std::string> to_group{};  // instead of `to`: every member of this group
 };
+
+enum class LogLevel : std::uint8_t { debug, info, warn, error };
 
 struct SendEventOptions {
   std::string content_type = "application/json";
@@ -178,10 +188,11 @@ class Sleep : public Ask {
 template <class T>
 class ReceiveBase : public Ask {
  public:
-  ReceiveBase(Host& host, std::string_view channel, std::optional<std::chrono::microseconds> within)
-      : Ask(host), channel_(channel), within_(within) {}
+  ReceiveBase(Host& host, std::string_view channel, std::optional<std::chrono::microseconds> within,
+              bool subscribe = false)
+      : Ask(host), channel_(channel), within_(within), subscribe_(subscribe) {}
   bool await_ready() {
-    if (opening()) host_->open_receive(*this, channel_, within_);
+    if (opening()) host_->open_receive(*this, channel_, within_, subscribe_);
     return answered();
   }
 
@@ -190,6 +201,7 @@ class ReceiveBase : public Ask {
   std::optional<Message<T>> message() const {
     if (answer_.kind == Answer::Kind::cancelled) throw WorkflowCancelled(answer_.data);
     if (answer_.kind == Answer::Kind::timed_out) return std::nullopt;
+    if (answer_.kind == Answer::Kind::failed) throw ChannelModeConflict(channel_, answer_.error_message);
     const std::string what = "message on channel " + channel_;
     Json row = parse_text(answer_.data, what);
     const Json data = std::move(row["data"]);  // a root of its own, so that errors name the path from here
@@ -202,6 +214,7 @@ class ReceiveBase : public Ask {
 
  private:
   std::optional<std::chrono::microseconds> within_;
+  bool subscribe_;
 };
 
 template <class T>
@@ -249,17 +262,6 @@ inline std::optional<std::chrono::microseconds> micros(const ReceiveOptions& opt
   if (!options.within) return std::nullopt;
   return micros(*options.within, "within");
 }
-
-class Shield {
- public:
-  explicit Shield(Host& host) : host_(host) { host_.shield(+1); }
-  ~Shield() { host_.shield(-1); }
-  Shield(const Shield&) = delete;
-  Shield& operator=(const Shield&) = delete;
-
- private:
-  Host& host_;
-};
 
 }  // namespace detail
 
@@ -311,6 +313,8 @@ class Context {
   void compensate_with(const Activity<void, Out>& activity) {
     host_.compensate_with(activity.name(), "null");
   }
+  // What was done until here stands, whatever comes: none of the registered compensations will run.
+  void forget_compensations() { host_.forget_compensations(); }
 
   // ---- time ----
   // Wakes when the database's clock says so, never earlier. Negative: now. Throws std::invalid_argument beyond 1000
@@ -347,17 +351,36 @@ class Context {
   [[nodiscard]] detail::ReceiveFor<T> receive_for(std::string_view channel, std::chrono::milliseconds within) {
     return {host_, channel, detail::micros(within, "within")};
   }
-  // From the next commit on (so before the next activity starts) until unsubscribe() or the end.
-  void subscribe(std::string_view channel) { host_.subscribe(channel, true); }
-  void unsubscribe(std::string_view channel) { host_.subscribe(channel, false); }
+  // subscribe(type), unless that was done before, and receive_message(type): an event that was published under its type.
+  template <class T = Json>
+  [[nodiscard]] detail::ReceiveMessage<T> wait_event(std::string_view type, ReceiveOptions options = {}) {
+    return {host_, type, detail::micros(options), true};
+  }
+  // From the next commit on (so before the next activity starts) until unsubscribe() or the end. A channel has one mode
+  // at a time. One that is used in the other mode is not subscribed to, and receive() on it throws ChannelModeConflict.
+  void subscribe(std::string_view channel, ChannelMode mode = ChannelMode::broadcast) {
+    host_.subscribe(channel, true, mode == ChannelMode::competing);
+  }
+  void unsubscribe(std::string_view channel) { host_.subscribe(channel, false, false); }
   // To all subscribers of the channel, or to one instance. An unknown or finished instance: dropped silently.
   template <class T>
   void publish(std::string_view channel, const T& data, PublishOptions options = {}) {
     const std::string what = "publish on channel " + std::string(channel);
     if (!options.metadata.is_object()) throw BadData(what + ": metadata: not an object");
-    host_.publish(channel, detail::to_text(data, what), detail::to_text(options.metadata, what + ": metadata"),
-                  std::move(options.to));
+    if (options.to && options.to_group) throw std::invalid_argument(what + ": to an instance or to a group, not both");
+    host_.publish({channel, detail::to_text(data, what), detail::to_text(options.metadata, what + ": metadata"),
+                   std::move(options.to), std::move(options.to_group)});
   }
+  // ---- groups: what is published to a group reaches each member, without a subscription ----
+  // From the next commit on, until leave() or the end.
+  void join(std::string_view group) { host_.join(group, true); }
+  void leave(std::string_view group) { host_.join(group, false); }
+  // co_await gives the ids of its members, in order, as of now; recorded.
+  [[nodiscard]] detail::RunActivity<std::vector<std::string>> members(const std::string& group) {
+    return {host_, "romancy.group_members", detail::to_text(group, "members: group")};
+  }
+
+  // ---- outbox ----
   // A row of the outbox: the relay delivers it as a CloudEvent, at least once, with an id that stays the same.
   template <class T>
   void send_event(std::string_view type, std::string_view source, const T& data, SendEventOptions options = {}) {
@@ -365,7 +388,66 @@ class Context {
                      std::move(options.content_type));
   }
 
+  // ---- several things at once: see concurrent.hpp ----
+  // co_await gives a std::tuple of their results (std::monostate for void), or throws what failed first; then, and when
+  // this code is cancelled, the others are taken back.
+  template <class... A>
+    requires(sizeof...(A) > 0)
+  [[nodiscard]] detail::WhenAll<std::remove_cvref_t<A>...> when_all(A&&... branches) {
+    return {host_, detail::slot_of(host_, std::forward<A>(branches))...};
+  }
+  // co_await gives an AnyOf: which was first, and its value; or throws what it threw. The others are taken back.
+  template <class... A>
+    requires(sizeof...(A) > 0)
+  [[nodiscard]] detail::WhenAny<std::remove_cvref_t<A>...> when_any(A&&... branches) {
+    return {host_, detail::slot_of(host_, std::forward<A>(branches))...};
+  }
+  // Begins it now, beside this code. ctx.start(ctx.sleep(1h)) is a timer that can be cancelled.
+  template <class A>
+  [[nodiscard]] Future<detail::Result<A>> start(A&& branch) {
+    auto begun = detail::make_branch(host_, *host_.driver().scope(), std::forward<A>(branch));
+    begun->begin();
+    return Future<detail::Result<A>>(std::move(begun));
+  }
+  // co_await gives the index of one that is ready (the first to be). It is for the caller to await that one and to take
+  // it out of the list. None: std::invalid_argument.
+  template <class T>
+  [[nodiscard]] detail::WaitAny<T> wait_any(const std::vector<Future<T>>& futures) {
+    return {host_, branches_of(futures)};
+  }
+  // co_await gives a std::vector of their results (nothing for void), or throws what failed first; the others go on.
+  template <class T>
+  [[nodiscard]] detail::WaitAll<T> wait_all(const std::vector<Future<T>>& futures) {
+    return {host_, branches_of(futures)};
+  }
+
+  // ---- a new beginning ----
+  // Ends this generation of the instance: its history goes to the archive, and the workflow begins again with this
+  // input. One transaction. Unread messages, subscriptions and groups stay; timers and what is under way go. Does not
+  // return. std::logic_error while compensations are registered: forget them first, or let them run.
+  template <class In>
+  [[noreturn]] void recur(const In& next_input) {
+    host_.recur(detail::to_text(next_input, "recur: input"));
+    std::terminate();  // it threw; g++ 12 wants to see that this does not return
+  }
+  [[nodiscard]] int generation() const noexcept { return host_.generation(); }  // 0, 1, 2 ..
+  // Rows of history until now: a workflow that loops recurs when it has many.
+  [[nodiscard]] std::int64_t history_length() const noexcept { return host_.history_length(); }
+
   // ---- the rest ----
+  // What `make` returns, recorded once: every replay is given the same. It must not fail half-way and must not take
+  // long: it runs on the worker's loop, perhaps again when the process dies before the next commit.
+  template <class F>
+  auto side_effect(std::string_view name, F make) -> std::invoke_result_t<F&> {
+    using Value = std::invoke_result_t<F&>;
+    const std::string what = "side effect " + std::string(name);
+    return detail::from_text<Value>(
+        host_.side_effect(name, [&] { return detail::to_text<Value>(make(), what); }), what);
+  }
+  // A line of the worker's log with this instance's id; silent while history is told again. fields: a JSON object.
+  void log(LogLevel level, std::string_view text, const Json& fields = Json::object()) {
+    host_.log(static_cast<int>(level), text, detail::to_text(fields, "log: fields"));
+  }
   // Derived from instance, operation and generation: the same in every replay, different everywhere else.
   [[nodiscard]] std::string uuid() { return host_.uuid(); }          // version 5
   [[nodiscard]] std::uint64_t random() { return host_.random(); }    // uniform over 64 bits; not for secrets
@@ -380,23 +462,74 @@ class Context {
   //   co_await ctx.shield([](Context& c, Receipt r) -> Task<> { co_await c.run(refund, r); }, receipt);
   template <class Part, class... Args>
   auto shield(Part part, Args... args) -> std::invoke_result_t<Part&, Context&, Args...> {
-    return shielded<std::invoke_result_t<Part&, Context&, Args...>>(*this, std::move(part), std::move(args)...);
+    auto scope = std::make_shared<detail::Scope>(host_.driver().scope()->shared_from_this(), true);
+    return within<std::invoke_result_t<Part&, Context&, Args...>>(*this, std::move(scope), std::move(part),
+                                                                  std::move(args)...);
   }
 
  private:
+  friend class Scope;
+  template <class T>
+  static std::vector<std::shared_ptr<detail::Branch<T>>> branches_of(const std::vector<Future<T>>& futures) {
+    std::vector<std::shared_ptr<detail::Branch<T>>> branches;
+    branches.reserve(futures.size());
+    for (const Future<T>& future : futures) branches.push_back(future.branch());
+    return branches;
+  }
   template <class In, class Out>
   static std::string text(const Activity<In, Out>& activity, const In& input) {
     return detail::to_text(input, "input of activity " + activity.name());
   }
   template <class Result, class Part, class... Args>
-  static Result shielded(Context& ctx, Part part, Args... args) {
-    static_assert(detail::kIsTask<Result>, "romancy: a shielded part is a coroutine that returns romancy::Task");
-    const detail::Shield shield(ctx.host_);
+  static Result within(Context& ctx, std::shared_ptr<detail::Scope> scope, Part part, Args... args) {
+    static_assert(detail::kIsTask<Result>, "romancy: a part is a coroutine function that returns romancy::Task");
     auto body = part(ctx, std::move(args)...);
+    body.within(*scope);
     co_return co_await std::move(body);
   }
 
   detail::Host& host_;
+};
+
+// A scope of cancellation inside a workflow: what runs in it is cancelled together, and with what is around it.
+//
+//   romancy::Scope scope(ctx);
+//   auto search = scope.start(find(ctx, "Paris"));
+//   co_await scope.run([](Context& c, Query q) -> Task<> { ... }, query);    a part of this coroutine, in the scope
+//   scope.cancel("found elsewhere");       what it waits for throws WorkflowCancelled, there and at every later co_await
+//
+// Clean-up inside a cancelled scope goes into ctx.shield().
+class Scope {
+ public:
+  explicit Scope(Context& ctx)
+      : ctx_(ctx), scope_(std::make_shared<detail::Scope>(ctx.host_.driver().scope()->shared_from_this())) {}
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+
+  template <class A>
+  [[nodiscard]] Future<detail::Result<A>> start(A&& branch) {
+    auto begun = detail::make_branch(ctx_.host_, *scope_, std::forward<A>(branch));
+    begun->begin();
+    return Future<detail::Result<A>>(std::move(begun));
+  }
+  template <class Part, class... Args>
+  auto run(Part part, Args... args) -> std::invoke_result_t<Part&, Context&, Args...> {
+    return Context::within<std::invoke_result_t<Part&, Context&, Args...>>(ctx_, scope_, std::move(part),
+                                                                           std::move(args)...);
+  }
+  // For good. Twice: the first reason counts.
+  void cancel(std::string reason = {}) {
+    if (scope_->cancelled) return;
+    scope_->cancelled = true;
+    scope_->reason = std::move(reason);
+    ctx_.host_.strike();
+  }
+  // This scope, or one around it.
+  [[nodiscard]] bool cancelled() const noexcept { return scope_->cancelled_by() != nullptr; }
+
+ private:
+  Context& ctx_;
+  std::shared_ptr<detail::Scope> scope_;
 };
 
 }  // namespace romancy

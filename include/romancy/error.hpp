@@ -2,7 +2,9 @@
 //
 //   in a workflow   ActivityError      an activity failed for good: its attempts are used up, or it said TerminalError
 //                   TimedOut           nothing arrived on the channel within the time given to receive()
-//                   WorkflowCancelled  somebody cancelled this instance; not a std::exception, see below
+//                   WorkflowCancelled  somebody cancelled this instance (or this part of it); not a std::exception, see
+//                                      below
+//                   ChannelModeConflict  the channel is used in another mode
 //                   BadData            a JSON value does not convert; the text names the field
 //   in an activity  TerminalError      throw it to say: trying again cannot help
 //
@@ -42,6 +44,17 @@ class TimedOut : public std::runtime_error {
  public:
   explicit TimedOut(std::string channel)
       : std::runtime_error("nothing arrived in time on channel " + channel), channel_(std::move(channel)) {}
+  [[nodiscard]] const std::string& channel() const noexcept { return channel_; }
+
+ private:
+  std::string channel_;
+};
+
+// Thrown by receive() on a channel to which this instance could not subscribe, because others use it in the other mode.
+class ChannelModeConflict : public std::runtime_error {
+ public:
+  ChannelModeConflict(std::string channel, const std::string& message)
+      : std::runtime_error(message), channel_(std::move(channel)) {}
   [[nodiscard]] const std::string& channel() const noexcept { return channel_; }
 
  private:

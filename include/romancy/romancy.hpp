@@ -1,6 +1,9 @@
 // romancy: everything a program with workflows needs. See workflow.hpp first, then context.hpp and activity.hpp.
 #pragma once
 #include <romancy/activity.hpp>
+#include <romancy/bytes.hpp>
+#include <romancy/channel.hpp>
+#include <romancy/concurrent.hpp>
 #include <romancy/context.hpp>
 #include <romancy/error.hpp>
 #include <romancy/json.hpp>

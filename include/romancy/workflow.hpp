@@ -11,6 +11,8 @@
 // history says is stopped and parked with both sides named; nothing is written, and it goes on once the code is right
 // again.
 #pragma once
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -26,22 +28,31 @@ namespace romancy {
 
 struct WorkflowOptions {
   std::string queue = "default";  // start_workflow(queue => ..) chooses among the programs that serve the name
+  // Of one generation, from its start. When it is over the workflow is cancelled (see WorkflowCancelled), and ends as
+  // failed with the type WorkflowTimedOut. 0: none. 1 ms .. 1000 years.
+  std::chrono::milliseconds timeout{0};
+  // Rows of history of one generation. A workflow that comes to it is cancelled, and ends as failed with the type
+  // HistoryTooLong; twice as many are refused by an exception. It protects the database from a loop without end: a
+  // workflow that shall loop for ever recurs. 100 .. 10,000,000.
+  std::int64_t max_history = 50'000;
 };
 
 namespace detail {
 
 class WorkflowDefinition {
  public:
-  WorkflowDefinition(std::string name, std::string queue) : name_(std::move(name)), queue_(std::move(queue)) {}
+  WorkflowDefinition(std::string name, WorkflowOptions options)
+      : name_(std::move(name)), options_(std::move(options)) {}
   virtual ~WorkflowDefinition() = default;
   // JSON text in, JSON text out. Must outlive the task: a lambda's captures live in the definition.
   virtual Task<std::string> start(Context& ctx, std::string input) const = 0;
 
   [[nodiscard]] const std::string& name() const { return name_; }
-  [[nodiscard]] const std::string& queue() const { return queue_; }
+  [[nodiscard]] const WorkflowOptions& options() const { return options_; }
 
  private:
-  std::string name_, queue_;
+  std::string name_;
+  WorkflowOptions options_;
 };
 
 }  // namespace detail
@@ -53,7 +64,8 @@ class WorkflowRef {
       : definition_(std::move(definition)) {}
 
   [[nodiscard]] const std::string& name() const noexcept { return definition_->name(); }
-  [[nodiscard]] const std::string& queue() const noexcept { return definition_->queue(); }
+  [[nodiscard]] const std::string& queue() const noexcept { return definition_->options().queue; }
+  [[nodiscard]] const WorkflowOptions& options() const noexcept { return definition_->options(); }
   // For the engine. The reference must outlive the task.
   [[nodiscard]] Task<std::string> start(Context& ctx, std::string input) const {
     return definition_->start(ctx, std::move(input));
@@ -85,8 +97,8 @@ struct TaskResult<Task<T>> {
 template <class F, class In, class Out>
 class WorkflowOf final : public WorkflowDefinition {
  public:
-  WorkflowOf(std::string name, std::string queue, F function)
-      : WorkflowDefinition(std::move(name), std::move(queue)), function_(std::move(function)) {}
+  WorkflowOf(std::string name, WorkflowOptions options, F function)
+      : WorkflowDefinition(std::move(name), std::move(options)), function_(std::move(function)) {}
 
   // The body's task is a named variable: g++ 12 gets temporaries with destructors in a co_await expression wrong.
   Task<std::string> start(Context& ctx, std::string input) const override {
@@ -140,7 +152,7 @@ auto workflow(std::string name, F function, WorkflowOptions options = {}) {
                     "romancy: a workflow's output needs to_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
     }
     return Workflow<In, Out>(std::make_shared<const detail::WorkflowOf<F, In, Out>>(
-        std::move(name), std::move(options.queue), std::move(function)));
+        std::move(name), std::move(options), std::move(function)));
   }
 }
 

@@ -47,6 +47,18 @@ void Script::put(InboxKind kind, std::int32_t op, const std::string& name, const
   inbox.push_back({{++last_id_, kind, op, name, data, {}, 0}, false});
 }
 
+// As the matcher does: the oldest wait on the channel gets it.
+bool Script::distribute(const std::string& channel, const std::string& data) {
+  const auto wait = std::find_if(waits.begin(), waits.end(), [&](const auto& entry) { return entry.second == channel; });
+  if (wait == waits.end()) return false;
+  const std::int32_t op = wait->first;
+  waits.erase(wait);
+  fired_.insert(op);  // its row is gone: nobody need find it
+  message(channel, data);
+  inbox.back().row.op = op;
+  return true;
+}
+
 std::int64_t Script::message(const std::string& channel, const std::string& data, const std::string& metadata) {
   put(InboxKind::message, 0, channel, data);
   if (!inbox.empty()) {
@@ -68,6 +80,7 @@ bool Script::fire(std::int32_t op) {
   clock_us = std::max(clock_us, deadline.due_us);
   put(deadline.kind == TimerKind::sleep   ? InboxKind::timer
       : deadline.kind == TimerKind::retry ? InboxKind::retry
+      : deadline.kind == TimerKind::expiry ? InboxKind::expired
                                           : InboxKind::timeout,
       op);
   return true;
@@ -117,7 +130,7 @@ void Script::turn() {
     return told.has_value();
   };
   if (!run_) {
-    auto made = Run::make(*registry_, {instance_id_, workflow_, 0});
+    auto made = Run::make(*registry_, {instance_id_, workflow_, generation});
     if (!made) return park(made.error().text);
     run_ = std::move(*made);
     run_->left_behind(std::any_of(inbox.begin(), inbox.end(), [](const Mail& mail) { return mail.seen; }));
@@ -154,6 +167,8 @@ void Script::turn() {
     commit(output);
     point();
     for (const ActivityStart& start : output.activities) {
+      const auto wanted = run_->under_way();
+      if (std::find(wanted.begin(), wanted.end(), start.op) == wanted.end()) continue;  // taken back before it began
       attempts.push_back(start);
       if (on_activity) on_activity(start);
       const ActivityRef* activity = registry_->activity(start.name);
@@ -166,6 +181,10 @@ void Script::turn() {
                                      result.error_message, result.terminal}))) {
         return;
       }
+    }
+    if (output.recur) {
+      run_.reset();
+      return;
     }
     if (!output.activities.empty()) continue;
     if (is_final(status)) return;
@@ -199,9 +218,25 @@ void Script::commit(const Output& output) {
       ADD_FAILURE() << "inbox row " << id << " is reported as seen twice, or after its end";
     else mail->seen = true;
   }
+  for (const std::int64_t id : output.given_back) {
+    const auto mail = exists(id);
+    if (mail == inbox.end()) {
+      ADD_FAILURE() << "inbox row " << id << " is given back, but it is gone";
+      continue;
+    }
+    EXPECT_NE(mail->row.op, 0) << "inbox row " << id << " did not come from a competing channel";
+    given_back.push_back(mail->row.data);
+    inbox.erase(mail);
+  }
   for (const std::int32_t op : output.timers_over) {
-    EXPECT_TRUE(deadlines.erase(op) == 1 || fired_.contains(op))
+    const bool waited = waits.erase(op) == 1;
+    EXPECT_TRUE(deadlines.erase(op) == 1 || waited || fired_.contains(op))
         << "operation " << op << " has no deadline that could be over";
+  }
+  for (const MessageWait& wait : output.waits) EXPECT_TRUE(waits.emplace(wait.op, wait.channel).second) << wait.op;
+  for (const GroupChange& change : output.groups) {
+    if (change.on) groups.insert(change.group);
+    else groups.erase(change.group);
   }
   for (const TimerStart& timer : output.timers) {
     const std::int64_t after = timer.after ? timer.after->count() : 0;
@@ -215,10 +250,33 @@ void Script::commit(const Output& output) {
   messages.insert(messages.end(), output.messages.begin(), output.messages.end());
   for (const OutboxRow& row : output.outbox) EXPECT_TRUE(outbox.emplace(row.event_id, row).second) << row.event_id;
   status = output.status;
+  note = output.note;
+  if (output.recur) {
+    EXPECT_EQ(status, Status::running);
+    ASSERT_FALSE(history.empty());
+    EXPECT_EQ(history.back().kind, HistoryKind::recurred);
+    const std::string input = history.back().data;
+    archive.push_back(std::exchange(history, {}));
+    deadlines.clear();
+    waits.clear();
+    fired_.clear();
+    std::erase_if(inbox, [](const Mail& mail) {
+      return mail.row.kind == InboxKind::timer || mail.row.kind == InboxKind::timeout ||
+             mail.row.kind == InboxKind::retry || mail.row.kind == InboxKind::expired ||
+             mail.row.kind == InboxKind::refused;
+    });
+    ++generation;
+    put(InboxKind::start, 0, {}, input);
+  }
   if (is_final(status)) {
+    for (const Mail& mail : inbox) {
+      if (mail.row.kind == InboxKind::message && mail.row.op != 0) given_back.push_back(mail.row.data);
+    }
     inbox.clear();
     deadlines.clear();
     subscriptions.clear();
+    waits.clear();
+    groups.clear();
   }
 }
 

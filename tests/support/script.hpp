@@ -34,6 +34,7 @@ class Script {
   // ---- what others do; nothing runs until settle() ----
   void start(const std::string& workflow, const std::string& input, const std::string& instance_id = "i-1");
   std::int64_t message(const std::string& channel, const std::string& data, const std::string& metadata = "{}");
+  bool distribute(const std::string& channel, const std::string& data);  // over a competing channel; false: no wait
   void cancel(const std::string& reason = "changed my mind");
   bool fire(std::int32_t op);   // the deadline of this operation is due
   bool fire_next();             // the earliest one; false: there is none
@@ -59,7 +60,12 @@ class Script {
   std::vector<resumer::HistoryRow> history;
   std::vector<Mail> inbox;
   std::map<std::int32_t, Deadline> deadlines;
-  std::set<std::string> subscriptions;
+  std::set<std::string> subscriptions, groups;
+  std::map<std::int32_t, std::string> waits;      // on competing channels, by op
+  std::vector<std::string> given_back;            // payloads that went back to their channel
+  std::vector<std::vector<resumer::HistoryRow>> archive;  // of former generations
+  int generation = 0;
+  std::string note;
   std::vector<resumer::Outgoing> messages;
   std::map<std::string, resumer::OutboxRow> outbox;
   resumer::Status status = resumer::Status::running;

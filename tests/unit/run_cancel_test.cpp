@@ -36,10 +36,11 @@ const auto trip = workflow("trip", [](Context& ctx, std::string end) -> Task<std
   co_await ctx.run(act, car);
   ctx.compensate_with(undo, car);
   co_await ctx.run(act, hotel);
-  ctx.compensate_with(undo_fails, hotel);
+  if (end == "stuck") ctx.compensate_with(undo_fails, hotel);
+  else ctx.compensate_with(undo, hotel);
   co_await ctx.run(act, flight);
   ctx.compensate_with(undo, flight);
-  if (end == "throw") throw Broken("no seats");
+  if (end == "throw" || end == "stuck") throw Broken("no seats");
   co_await ctx.receive<int>("paid");
   co_return "fine";
 });
@@ -50,18 +51,88 @@ class Cancel : public testing::Test {
 };
 using Compensation = Cancel;
 
-TEST_F(Compensation, RunsNewestFirstAndAFailedOneDoesNotStopTheOthers) {
+TEST_F(Compensation, RunsNewestFirst) {
   Script script({trip}, {act, undo, undo_fails});
   script.start("trip", R"("throw")");
   script.settle();
-  EXPECT_THAT(effects, ElementsAre("car", "hotel", "flight", "undo flight", "try hotel", "try hotel", "undo car"));
+  EXPECT_THAT(effects, ElementsAre("car", "hotel", "flight", "undo flight", "undo hotel", "undo car"));
   EXPECT_EQ(script.status, Status::failed);
   const Json end = Json::parse(script.result());
   EXPECT_EQ(end["message"], "no seats");
   EXPECT_THAT(end["type"].get<std::string>(), HasSubstr("Broken"));
-  ASSERT_EQ(end["compensations_failed"].size(), 1u);
-  EXPECT_EQ(end["compensations_failed"][0]["activity"], "undo_fails");
-  EXPECT_EQ(end["compensations_failed"][0]["message"], "cannot");
+}
+
+TEST_F(Compensation, OneThatFailsForGoodStopsNoOtherAndIsVisibleUntilSomebodyDecides) {
+  for (const bool evict : {false, true}) {
+    effects.clear();
+    Script script({trip}, {act, undo, undo_fails});
+    script.evict_always = evict;
+    script.start("trip", R"("stuck")");
+    script.settle();
+    EXPECT_THAT(effects, ElementsAre("car", "hotel", "flight", "undo flight", "try hotel", "try hotel", "undo car"));
+    EXPECT_EQ(script.status, Status::compensating);
+    EXPECT_THAT(script.note, HasSubstr("compensation failed: undo_fails: "));
+    EXPECT_THAT(script.note, HasSubstr("cannot"));
+
+    script.cancel();  // harmless, and no decision
+    script.settle();
+    EXPECT_EQ(script.status, Status::compensating);
+
+    const std::string key = script.attempts[4].key;
+    script.put(InboxKind::compensate, 0, {}, R"({"retry":true})");
+    script.settle();
+    EXPECT_EQ(effects.size(), 9u);
+    EXPECT_EQ(effects.back(), "try hotel");
+    EXPECT_EQ(script.attempts.back().key, key) << "the same call, so the same idempotency key";
+    EXPECT_EQ(script.status, Status::compensating);
+
+    script.put(InboxKind::compensate, 0, {}, R"({"retry":false})");
+    script.settle();
+    EXPECT_EQ(effects.size(), 9u);
+    EXPECT_EQ(script.status, Status::failed);
+    EXPECT_EQ(script.note, "");
+    const Json end = Json::parse(script.result());
+    EXPECT_EQ(end["message"], "no seats");
+    ASSERT_EQ(end["compensations_failed"].size(), 1u);
+    EXPECT_EQ(end["compensations_failed"][0]["activity"], "undo_fails");
+    EXPECT_EQ(end["compensations_failed"][0]["message"], "cannot");
+  }
+}
+
+TEST_F(Compensation, OneThatFailedCanBeRunAgainAndThenTheWorkflowEnds) {
+  bool broken = true;
+  const auto mend = activity("undo_fails",
+                             [&](Attempt&, std::string what) {
+                               if (broken) throw TerminalError("the bank is closed");
+                               effects.push_back("undo " + what);
+                             });
+  Script script({trip}, {act, undo, mend});
+  script.start("trip", R"("stuck")");
+  script.settle();
+  EXPECT_EQ(script.status, Status::compensating);
+  broken = false;
+  script.put(InboxKind::compensate, 0, {}, R"({"retry":true})");
+  script.evict();
+  script.settle();
+  EXPECT_EQ(script.status, Status::failed);
+  EXPECT_EQ(effects.back(), "undo hotel");
+  EXPECT_FALSE(Json::parse(script.result()).contains("compensations_failed"));
+}
+
+TEST_F(Compensation, ThatWereForgottenDoNotRun) {
+  const auto pivot = workflow("pivot", [](Context& ctx) -> Task<> {
+    const std::string car = "car", hotel = "hotel";
+    ctx.compensate_with(undo, car);
+    ctx.forget_compensations();
+    ctx.compensate_with(undo, hotel);
+    co_await ctx.sleep(1h);
+  });
+  Script script({pivot}, {undo});
+  script.start("pivot", "null");
+  script.settle();
+  script.cancel();
+  script.settle();
+  EXPECT_THAT(effects, ElementsAre("undo hotel"));
 }
 
 TEST_F(Compensation, ShowsInTheStatusWhileItRuns) {
@@ -154,11 +225,11 @@ TEST_F(Cancel, AnActivityUnderWayFinishesFirstAndItsResultIsTold) {
   script.start("trip", R"("")");
   script.settle();
   EXPECT_EQ(script.status, Status::cancelled);
-  EXPECT_THAT(effects, ElementsAre("car", "hotel", "try hotel", "try hotel", "undo car"));
+  EXPECT_THAT(effects, ElementsAre("car", "hotel", "undo hotel", "undo car"));
   EXPECT_EQ(script.told(false),
             "1 started\n2 activity_completed 'do' (operation 1)\n3 activity_completed 'do' (operation 3)\n4 "
             "cancel_requested\n"
-            "5 activity_failed 'undo_fails' (operation 4)\n6 activity_completed 'undo' (operation 2)\n7 cancelled\n");
+            "5 activity_completed 'undo' (operation 4)\n6 activity_completed 'undo' (operation 2)\n7 cancelled\n");
 }
 
 TEST_F(Cancel, AnAttemptThatFailsMeanwhileIsNotTriedAgainAndTheWorkflowIsCancelledNotFailed) {

@@ -19,10 +19,11 @@ class FakeHost final : public detail::Host {
   std::string result = "null";
   std::vector<detail::Ask*> waiting;
   int withdrawn = 0;
-  detail::Driver driver;
+  detail::Driver loop;
+  std::shared_ptr<detail::Scope> top = std::make_shared<detail::Scope>();
 
   void open(detail::Ask& ask) {
-    if (at_once) ask.answer({.kind = detail::Answer::Kind::value, .data = result}, driver);
+    if (at_once) ask.answer({.kind = detail::Answer::Kind::value, .data = result});
     else waiting.push_back(&ask);
   }
   std::int32_t next_op() override { return ++op_; }
@@ -30,22 +31,30 @@ class FakeHost final : public detail::Host {
   void open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds>, std::optional<std::int64_t>) override {
     open(ask);
   }
-  void open_receive(detail::Ask& ask, const std::string&, std::optional<std::chrono::microseconds>) override {
+  void open_receive(detail::Ask& ask, const std::string&, std::optional<std::chrono::microseconds>, bool) override {
     open(ask);
   }
   void withdraw(std::int32_t) noexcept override { ++withdrawn; }
-  void subscribe(std::string_view, bool) override {}
-  void publish(std::string_view, std::string, std::string, std::optional<std::string>) override {}
+  detail::Driver& driver() override { return loop; }
+  void strike() override {}
+  void subscribe(std::string_view, bool, bool) override {}
+  void join(std::string_view, bool) override {}
+  void publish(detail::Publication) override {}
   void send_event(std::string_view, std::string_view, std::string, std::string) override {}
   void compensate_with(const std::string&, std::string) override {}
+  void forget_compensations() override {}
+  void recur(std::string) override { throw std::logic_error("not here"); }
   std::int64_t now_micros() override { return 0; }
   std::string uuid() override { return {}; }
   std::uint64_t random() override { return 0; }
-  void shield(int) noexcept override {}
+  std::string side_effect(std::string_view, const std::function<std::string()>& make) override { return make(); }
+  void log(int, std::string_view, const std::string&) override {}
   [[nodiscard]] bool replaying() const noexcept override { return false; }
   [[nodiscard]] bool cancelled() const noexcept override { return false; }
   [[nodiscard]] const std::string& instance_id() const noexcept override { return name_; }
   [[nodiscard]] const std::string& workflow_name() const noexcept override { return name_; }
+  [[nodiscard]] int generation() const noexcept override { return 0; }
+  [[nodiscard]] std::int64_t history_length() const noexcept override { return 0; }
 
  private:
   std::int32_t op_ = 0;
@@ -54,8 +63,8 @@ class FakeHost final : public detail::Host {
 
 template <class T>
 Task<T>& begin(Task<T>& task, FakeHost& host) {
-  task.start(host.driver);
-  host.driver.run();
+  task.start(host.loop, *host.top);
+  host.loop.run();
   return task;
 }
 

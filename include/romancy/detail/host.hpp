@@ -1,12 +1,14 @@
 // host: what stands behind a Context: the run of one instance, inside the library. Text and plain values only.
 //
-// Ask is the base of every awaitable: it takes its operation number when it is made (program order, also when it is
-// never awaited), is opened when it is awaited, and is answered once. The host knows open asks by their number; an ask
-// that dies open (its coroutine was destroyed) takes itself back.
+// Ask is the base of every awaitable that the engine answers. It is opened when it is awaited (or started), and takes
+// its operation number then: the order of awaiting is the program's, the order in which a compiler evaluates arguments
+// is not. It is answered once. The host knows open asks by their number; an ask that dies open (its coroutine was
+// destroyed) takes itself back.
 #pragma once
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,56 +28,83 @@ struct Answer {
   std::string error_type{}, error_message{};  // failed
 };
 
+struct Publication {
+  std::string_view channel;
+  std::string data, metadata;
+  std::optional<std::string> to, to_group;
+};
+
 class Host {
  public:
   virtual ~Host() = default;
   virtual std::int32_t next_op() = 0;
+  virtual Driver& driver() = 0;
 
   // Each answers at once, or later through Ask::answer(). After a mismatch: never.
   virtual void open_activity(Ask& ask, const std::string& name, std::string input) = 0;
   virtual void open_sleep(Ask& ask, std::optional<std::chrono::microseconds> after,
                           std::optional<std::int64_t> at_micros) = 0;
-  virtual void open_receive(Ask& ask, const std::string& channel, std::optional<std::chrono::microseconds> within) = 0;
+  // subscribe: as a broadcast subscriber, unless it has subscribed already.
+  virtual void open_receive(Ask& ask, const std::string& channel, std::optional<std::chrono::microseconds> within,
+                            bool subscribe) = 0;
   virtual void withdraw(std::int32_t op) noexcept = 0;
+  // Answers whatever waits in a cancelled scope.
+  virtual void strike() = 0;
 
-  virtual void subscribe(std::string_view channel, bool on) = 0;
-  virtual void publish(std::string_view channel, std::string data, std::string metadata,
-                       std::optional<std::string> to) = 0;
+  virtual void subscribe(std::string_view channel, bool on, bool competing) = 0;
+  virtual void join(std::string_view group, bool on) = 0;
+  virtual void publish(Publication publication) = 0;
   virtual void send_event(std::string_view type, std::string_view source, std::string data,
                           std::string content_type) = 0;
   virtual void compensate_with(const std::string& activity, std::string input) = 0;
+  virtual void forget_compensations() = 0;
+  [[noreturn]] virtual void recur(std::string input) = 0;
 
   virtual std::int64_t now_micros() = 0;
   virtual std::string uuid() = 0;
   virtual std::uint64_t random() = 0;
-  virtual void shield(int change) noexcept = 0;  // +1: cancellation waits outside from here on; -1: no longer
+  virtual std::string side_effect(std::string_view name, const std::function<std::string()>& make) = 0;
+  // level: 0 debug, 1 info, 2 warn, 3 error. fields: a JSON object.
+  virtual void log(int level, std::string_view text, const std::string& fields) = 0;
 
   [[nodiscard]] virtual bool replaying() const noexcept = 0;
   [[nodiscard]] virtual bool cancelled() const noexcept = 0;
   [[nodiscard]] virtual const std::string& instance_id() const noexcept = 0;
   [[nodiscard]] virtual const std::string& workflow_name() const noexcept = 0;
+  [[nodiscard]] virtual int generation() const noexcept = 0;
+  [[nodiscard]] virtual std::int64_t history_length() const noexcept = 0;
 };
 
-class Ask {
+class Ask : public Awaitable {
  public:
+  // Only before it is opened.
+  Ask(Ask&& other) noexcept : host_(other.host_) {}
+  Ask& operator=(Ask&&) = delete;
   Ask(const Ask&) = delete;
   Ask& operator=(const Ask&) = delete;
 
   [[nodiscard]] std::int32_t op() const noexcept { return op_; }
+  // The scope in which it was opened.
+  [[nodiscard]] Scope& scope() const noexcept { return *scope_; }
   // For the host.
-  void answer(Answer answer, Driver& driver) {
+  void answer(Answer answer) {
     answer_ = std::move(answer);
-    if (waiting_) driver.post(waiting_);
+    if (waiting_) host_->driver().post(waiting_, scope_);
   }
   void await_suspend(std::coroutine_handle<> waiting) noexcept { waiting_ = waiting; }
 
  protected:
-  explicit Ask(Host& host) : host_(&host), op_(host.next_op()) {}
+  explicit Ask(Host& host) : host_(&host) {}
   ~Ask() {
-    if (opened_ && answer_.kind == Answer::Kind::none) host_->withdraw(op_);
+    if (op_ != 0 && answer_.kind == Answer::Kind::none) host_->withdraw(op_);
   }
   // True the first time: the caller shall open the ask with the host.
-  [[nodiscard]] bool opening() noexcept { return !std::exchange(opened_, true); }
+  [[nodiscard]] bool opening() {
+    if (op_ != 0) return false;
+    scope_ = host_->driver().scope();
+    op_ = host_->next_op();
+    return true;
+  }
   [[nodiscard]] bool answered() const noexcept { return answer_.kind != Answer::Kind::none; }
 
   Host* host_;
@@ -83,8 +112,8 @@ class Ask {
 
  private:
   std::coroutine_handle<> waiting_;
-  std::int32_t op_;
-  bool opened_ = false;
+  Scope* scope_ = nullptr;
+  std::int32_t op_ = 0;
 };
 
 }  // namespace romancy::detail
