@@ -314,12 +314,15 @@ SlotView Board::read(int index) const {
   SlotView anonymous;  // the counters alone
   anonymous.counters = view.counters;
   anonymous.histograms = view.histograms;
+  // First of all, and again at the end: the same twice means that nobody claimed it anew in between.
+  const std::uint64_t started = load(slot.started);
+  std::atomic_thread_fence(std::memory_order_acquire);
   char name[kNameWords * 8] = {};
   for (std::size_t i = 0; i < kNameWords; ++i) {
     const std::uint64_t word = load(slot.name[i]);
     std::memcpy(name + i * 8, &word, sizeof word);
   }
-  const std::uint64_t now = now_ns(), started = load(slot.started), heartbeat = load(slot.heartbeat);
+  const std::uint64_t now = now_ns(), heartbeat = load(slot.heartbeat);
   const auto age = [&](std::uint64_t then) {  // in milliseconds
     return then < now ? static_cast<std::int64_t>((now - then) / 1'000'000) : 0;
   };
@@ -331,7 +334,7 @@ SlotView Board::read(int index) const {
   view.beats = load(slot.beats);
   std::atomic_thread_fence(std::memory_order_acquire);
   // Claimed anew, or its writer died in claim(), while we read: no identity rather than half of two.
-  if (load(slot.claimed) == 0 || load(slot.started) != started) return anonymous;
+  if (slot.claimed.load(std::memory_order_acquire) == 0 || load(slot.started) != started) return anonymous;
   view.component.assign(name, ::strnlen(name, sizeof name - 1));
   return view;
 }
