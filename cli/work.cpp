@@ -48,7 +48,7 @@ int cancel(const Globals& globals, const std::string& id, const std::optional<st
   return with_database("cancel", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
     const auto rows = db.query(sql::cli::cancel_workflow, pg::Params(id, reason));
     if (!rows) return tl::unexpected(Error(rows.error()).within("cancel_workflow"));
-    if (!rows->boolean(0, 0)) return refuse("ID: " + id + " had finished already");
+    if (!rows->boolean(0, 0)) return refuse("ID: " + id + " is cancelled already");
     std::printf("cancellation of %s requested\n", id.c_str());
     return kExitOk;
   });

@@ -240,6 +240,7 @@ void Resumer::commit(Lease& lease, Output output, std::string note) {
   AfterCommit after{.activities = std::exchange(output.activities, {}),
                     .finished = is_final(output.status),
                     .recurred = output.recur,
+                    .matchable = !output.waits.empty() || !output.given_back.empty(),
                     .last_seq = output.history.empty() ? lease.committed_seq : output.history.back().seq};
   commits_.push({lease.instance_id, lease.token, std::move(note), std::move(output)},
                 [this, id = lease.instance_id, token = lease.token, after = std::move(after)](Result<Committed> answer) mutable {
@@ -261,6 +262,7 @@ void Resumer::committed(const std::string& instance_id, std::int64_t token, Afte
   }
   slot_.add(Counter::runs_committed);
   set_clock(answer->clock_us);
+  if (after.matchable) sweeper_.hint();  // our own claim matches it: nobody else is told
   if (answer->released) {
     if (after.finished) slot_.add(Counter::workflows_finished);
     if (!after.finished && !after.recurred && !lease->giving_up) cache_.put(instance_id, token, std::move(lease->run));

@@ -55,6 +55,7 @@ class Resumer final : public proc::Service {
   struct AfterCommit {  // what waits for a commit's answer
     std::vector<ActivityStart> activities;
     bool finished = false, recurred = false;
+    bool matchable = false;  // a wait or a message of a competing channel was registered: somebody has to match it
     std::int64_t last_seq = 0;
   };
   using Leases = std::unordered_map<std::string, std::unique_ptr<Lease>>;

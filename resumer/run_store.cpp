@@ -21,6 +21,9 @@ Result<T> ours(Result<T> parsed) {
   return parsed;
 }
 
+// What commit_runs is told instead of a status by a run that continues as new.
+constexpr int kRecurred = 7;
+
 constexpr JsonCaps kAnswerCaps{.bytes = 1u << 30, .depth = 256};
 
 }  // namespace
@@ -198,11 +201,13 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
   std::vector<bool> releases;
   std::vector<std::optional<std::string>> notes;
   struct { Int run; Big seq; Int op, kind; Text name, data; } h;
-  struct { Int run; Big id; } consumed, seen;
+  struct { Int run; Big id; } consumed, seen, back;
   struct { Int run, op, kind; std::vector<std::optional<std::int64_t>> after; std::vector<std::optional<std::string>> at; } t;
   struct { Int run, op; } over;
-  struct { Int run; Text channel; std::vector<bool> on; } sub;
-  struct { Int run; Text channel, data, metadata; std::vector<std::optional<std::string>> target; } m;
+  struct { Int run, op; Text channel; } w;
+  struct { Int run, op; Text channel; std::vector<bool> on; Int mode; } sub;
+  struct { Int run; Text name; std::vector<bool> on; } g;
+  struct { Int run; Text channel, data, metadata; std::vector<std::optional<std::string>> target, group; } m;
   struct { Int run; Text event_id, type, source, data, content_type; } o;
 
   int run = 0;
@@ -211,9 +216,10 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
     const Output& out = item->output;
     ids.push_back(item->instance_id);
     tokens.push_back(item->token);
-    statuses.push_back(static_cast<int>(out.status));
+    statuses.push_back(out.recur ? kRecurred : static_cast<int>(out.status));
     releases.push_back(out.release);
-    notes.push_back(item->note.empty() ? std::nullopt : std::optional(item->note));
+    const std::string& note = item->note.empty() ? out.note : item->note;
+    notes.push_back(note.empty() ? std::nullopt : std::optional(note));
     for (const HistoryRow& row : out.history) {
       h.run.push_back(run);
       h.seq.push_back(row.seq);
@@ -224,6 +230,7 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
     }
     for (const auto id : out.consumed) consumed.run.push_back(run), consumed.id.push_back(id);
     for (const auto id : out.seen) seen.run.push_back(run), seen.id.push_back(id);
+    for (const auto id : out.given_back) back.run.push_back(run), back.id.push_back(id);
     for (const TimerStart& timer : out.timers) {
       t.run.push_back(run);
       t.op.push_back(timer.op);
@@ -232,10 +239,22 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
       t.at.push_back(timer.at);
     }
     for (const auto op : out.timers_over) over.run.push_back(run), over.op.push_back(op);
+    for (const MessageWait& wait : out.waits) {
+      w.run.push_back(run);
+      w.op.push_back(wait.op);
+      w.channel.push_back(wait.channel);
+    }
     for (const SubscriptionChange& change : out.subscriptions) {
       sub.run.push_back(run);
+      sub.op.push_back(change.op);
       sub.channel.push_back(change.channel);
       sub.on.push_back(change.on);
+      sub.mode.push_back(static_cast<int>(change.mode));
+    }
+    for (const GroupChange& change : out.groups) {
+      g.run.push_back(run);
+      g.name.push_back(change.group);
+      g.on.push_back(change.on);
     }
     for (const Outgoing& message : out.messages) {
       m.run.push_back(run);
@@ -243,6 +262,7 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
       m.data.push_back(message.data);
       m.metadata.push_back(message.metadata.empty() ? "{}" : message.metadata);
       m.target.push_back(message.target);
+      m.group.push_back(message.group);
     }
     for (const OutboxRow& event : out.outbox) {
       o.run.push_back(run);
@@ -255,10 +275,12 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
   }
   return pg::Params(session, ids, tokens, statuses, releases, notes,                       //
                     h.run, h.seq, h.op, h.kind, h.name, h.data,                            //
-                    consumed.run, consumed.id, seen.run, seen.id,                          //
+                    consumed.run, consumed.id, seen.run, seen.id, back.run, back.id,       //
                     t.run, t.op, t.kind, t.after, t.at, over.run, over.op,                 //
-                    sub.run, sub.channel, sub.on,                                          //
-                    m.run, m.channel, m.data, m.metadata, m.target,                        //
+                    w.run, w.op, w.channel,                                                //
+                    sub.run, sub.op, sub.channel, sub.on, sub.mode,                        //
+                    g.run, g.name, g.on,                                                   //
+                    m.run, m.channel, m.data, m.metadata, m.target, m.group,               //
                     o.run, o.event_id, o.type, o.source, o.data, o.content_type, inbox_limit);
 }
 

@@ -13,6 +13,9 @@
 
 namespace romancy::resumer {
 
+// Stands for all competing channels in a claim: its pokes name a channel, and whoever claims them matches it.
+inline constexpr int kChannelsRoute = 0;
+
 struct Route {
   int id = 0;
   std::string queue, workflow_name;
@@ -44,7 +47,7 @@ struct Claim {
 struct CommitItem {  // one run of a batch
   std::string instance_id;
   std::int64_t token = 0;
-  std::string note;  // why, when the status is stuck
+  std::string note;  // why, when the status is stuck; empty: the output's
   Output output;
 };
 

@@ -67,6 +67,8 @@ Resumer::Resumer(proc::Process& process, const Registry& registry)
                 [this](std::string_view, std::string_view payload) {
                   const auto hint = parse_json(payload, "hint", {.bytes = 8192, .depth = 4});
                   if (!hint || !hint->is_object()) return;  // the hub counts what is malformed
+                  // Somebody has to match a channel, whoever waits there: the instance it names only chose us for it.
+                  if (hint->contains("channel_name")) return sweeper_.hint();
                   const auto name = hint->find("workflow_name");
                   if (name != hint->end() && name->is_string() && registry_.workflow(name->get<std::string>()) == nullptr) return;
                   const auto id = hint->find("instance_id");
@@ -143,6 +145,7 @@ void Resumer::begin_session() {
 void Resumer::session_started(const std::vector<Route>& routes) {
   routes_.clear();
   for (const Route& route : routes) routes_.push_back(route.id);
+  routes_.push_back(kChannelsRoute);
   marks_.assign(routes_.size(), "0");
   log::info("session started", {{"session_id", session_}, {"workflows", routes.size()}});
   commits_.session(session_);

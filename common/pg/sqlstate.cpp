@@ -10,7 +10,7 @@ ErrorKind classify(std::string_view sqlstate) {
     if (of_class == retry) return ErrorKind::retry;
   for (const char* refuse : {"22", "23", "28", "3D", "54"})
     if (of_class == refuse) return ErrorKind::refuse;
-  for (const char* refuse : {"42501", "P0001", "P0002", "0A000"})
+  for (const char* refuse : {"42501", "55000", "P0001", "P0002", "0A000"})
     if (sqlstate == refuse) return ErrorKind::refuse;
   return ErrorKind::bug;
 }

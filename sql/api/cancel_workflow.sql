@@ -1,7 +1,9 @@
 -- cancel_workflow: asks an instance to stop and compensate, in the caller's own transaction.
 --
--- True: it was asked (once, however often this is called before it reads it). False: it has finished already.
--- An instance that waits for its start_at begins at once, to be told first thing. An unknown id is refused (22023).
+-- True: it was asked (once, however often this is called before it reads it). False: it is cancelled already.
+-- An instance that waits for its start_at begins at once, to be told first thing. One that has completed or failed is
+-- refused (55000), as is an unknown id (22023). Under an older snapshot the answer is about that snapshot: one that
+-- has finished since is not told.
 -- Callers: applications, romancy. Commit: the caller's. Index: pk of instances, inbox_pkey, pk of deadlines.
 -- Locks: none but the start_at row it takes: the cancellation is an inbox row like any other.
 CREATE OR REPLACE FUNCTION cancel_workflow(instance_id text, reason text DEFAULT NULL)
@@ -23,9 +25,14 @@ BEGIN
     JOIN routes r ON r.route_id = i.route_id
    WHERE i.instance_id = v_id;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'instance_id: there is no instance %', quote_literal(v_id) USING ERRCODE = '22023';
-  ELSIF v_instance.status IN (2, 3, 4) THEN
+    RAISE EXCEPTION 'instance_id: there is no instance %', quote_literal(v_id)
+                    || CASE WHEN snapshot_may_be_old() THEN ' that the snapshot of this transaction can see' ELSE '' END
+      USING ERRCODE = '22023';
+  ELSIF v_instance.status = 4 THEN
     RETURN false;
+  ELSIF v_instance.status IN (2, 3) THEN
+    RAISE EXCEPTION 'instance_id: % has finished: %', quote_literal(v_id),
+      (ARRAY['completed', 'failed'])[v_instance.status - 1] USING ERRCODE = '55000';
   END IF;
 
   -- The one row that may be left out, together with its poke: the same cancellation is there, unread, with its own.

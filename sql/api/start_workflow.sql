@@ -2,7 +2,9 @@
 -- call changes nothing and answers the same, also when both run at once (the later one waits for the earlier).
 --
 -- input: any JSON. instance_id NULL: a random UUID. priority: reserved, must be 0. start_at: not before that moment.
--- Refuses by name (22023): bad names, an id that another workflow has; 0A000: a snapshot older than the statement.
+-- An instance (or the first start of a workflow's name) that was committed after the snapshot of a REPEATABLE READ or
+-- SERIALIZABLE transaction raises 40001, as PostgreSQL does for any such row: try the transaction again.
+-- Refuses by name (22023): bad names, an id that another workflow has.
 -- Callers: applications, romancy. Commit: the caller's. Index: routes_name_key, pk of instances.
 -- Locks: none but its new rows; the first start of a name nobody serves yet makes its route.
 CREATE OR REPLACE FUNCTION start_workflow(
@@ -21,7 +23,6 @@ DECLARE
   v_route int;
   v_other text;
 BEGIN
-  PERFORM need_read_committed('start_workflow');
   PERFORM check_name('workflow_name', v_name);
   PERFORM check_payload('input', v_input);
   PERFORM check_name('instance_id', v_id);

@@ -3,7 +3,8 @@
 --
 -- Columns that cost a look elsewhere (input, output, error) are scalar subqueries: not selected, not computed.
 
-DROP VIEW IF EXISTS workflow_instances, workflow_history, timers, outbox_events, workers;
+DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, channels, timers,
+  outbox_events, workers;
 
 -- Index for one instance: pk of instances, pk of history. For a list: none.
 CREATE VIEW workflow_instances AS
@@ -22,25 +23,48 @@ SELECT i.instance_id,
             THEN (SELECT h.data FROM history h WHERE h.instance_id = i.instance_id ORDER BY h.seq DESC LIMIT 1)
        END AS error,
        i.note,
+       i.generation,
        (SELECT s.worker FROM sessions s WHERE s.session_id = i.session_id) AS worker,
        i.created_at,
        i.finished_at
   FROM instances i
   JOIN routes r ON r.route_id = i.route_id;
 
--- Index for one instance: pk of history.
+CREATE OR REPLACE FUNCTION history_kind(kind smallint)
+RETURNS text
+LANGUAGE sql IMMUTABLE AS
+$$
+  SELECT (ARRAY['started', 'activity_completed', 'activity_failed', 'activity_retry', 'timer_started', 'timer_fired',
+                'wait_started', 'message_received', 'wait_timed_out', 'subscribed', 'unsubscribed', 'published',
+                'event_sent', 'side_effect', 'cancel_requested', 'completed', 'failed', 'cancelled', 'recurred',
+                'joined', 'left', 'subscription_refused', 'compensation_decided'])[kind]
+$$;
+
+-- Of the present generation. Index for one instance: pk of history.
 CREATE VIEW workflow_history AS
-SELECT h.instance_id,
-       h.seq,
-       h.op,
-       (ARRAY['started', 'activity_completed', 'activity_failed', 'activity_retry', 'timer_started', 'timer_fired',
-              'wait_started', 'message_received', 'wait_timed_out', 'subscribed', 'unsubscribed', 'published',
-              'event_sent', 'side_effect', 'cancel_requested', 'completed', 'failed', 'cancelled', 'recurred',
-              'joined', 'left', 'subscription_refused', 'compensation_decided'])[h.kind] AS kind,
-       h.name,
-       h.data,
-       h.created_at
+SELECT h.instance_id, h.seq, h.op, history_kind(h.kind) AS kind, h.name, h.data, h.created_at
   FROM history h;
+
+-- Of the generations that continued as new. Index for one instance: pk of history_archive.
+CREATE VIEW workflow_history_archive AS
+SELECT h.instance_id, h.generation, h.seq, h.op, history_kind(h.kind) AS kind, h.name, h.data, h.created_at
+  FROM history_archive h;
+
+-- Index for one group: pk of group_members; for one instance: group_members_instance.
+CREATE VIEW workflow_groups AS
+SELECT m.group_name, m.instance_id
+  FROM group_members m;
+
+-- Channels that somebody subscribes to, or that are competing. queued: messages nobody has got yet; waiting: receives
+-- that wait for one. Index for one channel: pk of each of the tables, and channel_waits_queue.
+CREATE VIEW channels AS
+SELECT c.channel,
+       CASE WHEN EXISTS (SELECT FROM competing_channels x WHERE x.channel = c.channel)
+            THEN 'competing' ELSE 'broadcast' END AS mode,
+       (SELECT count(*) FROM subscriptions s WHERE s.channel = c.channel) AS subscribers,
+       (SELECT count(*) FROM channel_waits w WHERE w.channel = c.channel) AS waiting,
+       (SELECT count(*) FROM channel_queue q WHERE q.channel = c.channel) AS queued
+  FROM (SELECT s.channel FROM subscriptions s UNION SELECT x.channel FROM competing_channels x) c;
 
 -- Index for one instance: pk of deadlines.
 CREATE VIEW timers AS

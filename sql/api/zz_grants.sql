@@ -28,10 +28,12 @@ BEGIN
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_client) THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', v_schema, v_client);
     EXECUTE format(
-      'GRANT EXECUTE ON FUNCTION start_workflow, publish, cancel_workflow, add_outbox_event, workflow_result TO %I',
+      'GRANT EXECUTE ON FUNCTION start_workflow, publish, publish_to_group, declare_channel, cancel_workflow, '
+      'add_outbox_event, workflow_result, history_kind TO %I',
       v_client);
     EXECUTE format(
-      'GRANT SELECT ON workflow_instances, workflow_history, timers, outbox_events, workers, schema_version TO %I',
+      'GRANT SELECT ON workflow_instances, workflow_history, workflow_history_archive, workflow_groups, channels, timers, '
+      'outbox_events, workers, schema_version TO %I',
       v_client);
   END IF;
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_worker) THEN
@@ -41,7 +43,8 @@ BEGIN
     EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA %I TO %I', v_schema, v_worker);
     EXECUTE format('GRANT INSERT ON routes, history TO %I', v_worker);
     EXECUTE format(
-      'GRANT INSERT, UPDATE, DELETE ON sessions, stuck, claims, inbox, pokes, deadlines, subscriptions, outbox TO %I',
+      'GRANT INSERT, UPDATE, DELETE ON sessions, stuck, claims, inbox, pokes, deadlines, subscriptions, '
+      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox TO %I',
       v_worker);
     EXECUTE format('GRANT UPDATE ON instances TO %I', v_worker);
   END IF;

@@ -9,6 +9,8 @@
 --   {"over": the session has ended, "taken": pokes, "skipped": instances, "marks": one a route,
 --    "more": worth asking again}
 -- fresh: this session also held it last, so its memory has the history: history is NULL. left_behind: rows marked seen.
+-- Route 0 is that of the channels: its pokes say "look at this channel", and are matched first (match_channels), so
+-- that the instances which got a message can be leased by this very claim; the others are hinted.
 -- A mark is where the scan of its route may begin: no poke below it can appear any more. It comes from a plain read,
 -- never from what SKIP LOCKED returned (H14).
 --
@@ -16,8 +18,8 @@
 -- lookups (see commit_runs).
 -- Callers: resumer. Commit: asynchronous (lost: the lease is over and the poke is back; the fence is the pair).
 -- Index: pokes_queue, pk of instances, inbox_pkey, pk of history.
--- Locks: session FOR KEY SHARE (so that end_session sees this claim, H9), pokes and instances with SKIP LOCKED: after
--- the session's row a claim waits for nobody. An idle claim locks and writes nothing.
+-- Locks: session FOR KEY SHARE (so that end_session sees this claim, H9), then pokes, channels (tried), what is queued
+-- on them, and instances, all with SKIP LOCKED: after the session's row a claim waits for nobody. An idle claim locks and writes nothing.
 CREATE OR REPLACE FUNCTION claim_runs(session_id bigint, route_ids int[], marks text[], want int, inbox_limit int)
 RETURNS TABLE (
   instance_id text, workflow_name text, lease_token bigint, generation int, status smallint, fresh boolean,
@@ -32,6 +34,7 @@ DECLARE
   v_inbox_limit ALIAS FOR $5;
   c_most_pokes CONSTANT int := 4000;  -- a call; drains a hot instance without making the answer late
   c_most_at_once CONSTANT int := 1000;
+  c_most_channels CONSTANT int := 256;
   v_marks xid8[];
   v_open boolean[];         -- routes that may have more
   v_first int;              -- where a pass begins: no route starves behind another
@@ -50,6 +53,11 @@ DECLARE
   v_got int;
   v_taken int := 0;
   v_over boolean := false;
+  v_channels int := array_position(v_routes, 0);  -- where route 0 stands
+  v_match record;
+  v_matched text[];         -- instances that got a message, and that this claim did not lease
+  v_skipped_channels int := 0;
+  v_more_channels boolean := false;
 BEGIN
   PERFORM need_read_committed('claim_runs');
   PERFORM set_config('synchronous_commit', 'off', true);
@@ -70,6 +78,30 @@ BEGIN
     v_over := NOT FOUND;
   ELSE
     v_over := NOT EXISTS (SELECT FROM sessions s WHERE s.session_id = v_session);
+  END IF;
+
+  IF v_channels IS NOT NULL THEN
+    IF NOT v_over AND v_want > 0 AND v_open[v_channels] THEN
+      WITH taken AS (
+        DELETE FROM pokes
+         WHERE ctid = ANY (ARRAY(SELECT p.ctid
+                                   FROM pokes p
+                                  WHERE p.route_id = 0
+                                    AND p.xid >= v_marks[v_channels]
+                                  ORDER BY p.xid, p.id
+                                  LIMIT c_most_channels
+                                    FOR UPDATE SKIP LOCKED))
+        RETURNING instance_id)
+      SELECT array_agg(DISTINCT t.instance_id), count(*) INTO v_ids, v_taken FROM taken t;
+      IF v_taken > 0 THEN
+        SELECT m.matched, m.skipped, m.more INTO v_match FROM match_channels(v_ids) m;
+        v_matched := v_match.matched;
+        v_skipped_channels := v_match.skipped;
+        v_more_channels := v_match.more OR v_taken = c_most_channels;
+        v_open := array_fill(true, ARRAY[cardinality(v_routes)]);  -- matching appends pokes
+      END IF;
+    END IF;
+    v_open[v_channels] := false;
   END IF;
 
   v_size := least(v_want, c_most_at_once);
@@ -120,11 +152,10 @@ BEGIN
       v_more := ARRAY(SELECT i.instance_id FROM instances i WHERE i.instance_id = ANY (v_ids));
       v_skipped := v_skipped || v_more;
       -- Without an instance (retention was here) nobody will ever read these.
-      DELETE FROM inbox
-       WHERE instance_id = ANY (ARRAY(SELECT unnest(v_ids) EXCEPT SELECT unnest(v_more)));
+      PERFORM clear_inbox(ARRAY(SELECT unnest(v_ids) EXCEPT SELECT unnest(v_more)));
     END IF;
     IF v_finished IS NOT NULL THEN
-      DELETE FROM inbox WHERE instance_id = ANY (v_finished);
+      PERFORM clear_inbox(v_finished);
     END IF;
     -- Leased or stuck: nothing. The holder, or who un-parks it, will look.
 
@@ -132,6 +163,10 @@ BEGIN
     IF cardinality(v_look) > v_want - v_runs THEN
       v_surplus := v_surplus || v_look[v_want - v_runs + 1 :];
       v_look := v_look[: v_want - v_runs];
+    END IF;
+
+    IF v_matched <> '{}' THEN
+      v_matched := ARRAY(SELECT unnest(v_matched) EXCEPT SELECT unnest(v_look));
     END IF;
 
     -- Look, in a snapshot younger than the locks; lease what has something to read; note it in the journal.
@@ -188,14 +223,20 @@ BEGIN
     FROM instances i
    WHERE i.instance_id = ANY (v_skipped || v_surplus);
 
+  IF v_matched <> '{}' THEN
+    PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id))
+       FROM instances i
+      WHERE i.instance_id = ANY (v_matched);
+  END IF;
+
   RETURN QUERY
   SELECT NULL::text, NULL::text, NULL::bigint, NULL::int, NULL::smallint, NULL::boolean, NULL::int, NULL::boolean,
          jsonb_build_object(
            'over', v_over,
            'taken', v_taken,
-           'skipped', cardinality(v_skipped),
+           'skipped', cardinality(v_skipped) + v_skipped_channels,
            'marks', to_jsonb(coalesce(v_marks::text[], '{}')),
-           'more', NOT v_over AND (coalesce(true = ANY (v_open), false) OR v_surplus <> '{}')),
+           'more', NOT v_over AND (coalesce(true = ANY (v_open), false) OR v_more_channels OR v_surplus <> '{}')),
          NULL::jsonb, unix_micros(clock_timestamp()), NULL::bigint;
 END
 $$;

@@ -12,26 +12,37 @@
 --   3. look and let go: a release that finds unread rows keeps the lease and brings them (holes H2, H4). With
 --      release = false the lease stays and unread rows come too. A final status lets go without looking: later
 --      arrivals bring a poke, and the claim that takes it clears them. Stuck (5) parks without looking: nobody claims
---      it before unpark(), which looks for it.
--- t_after_us or t_at: a timer due so long after this commit, or at that moment. Of a subscription changed twice the
--- last word counts. Messages to finished or unknown targets are dropped: the workflow cannot know better.
+--      it before unpark(), which looks for it. Status 7 continues as new, and lets go without looking too, because it
+--      appended: the history goes to the archive, what belonged to its operations (timers, waits, and what came of
+--      them) goes away, and a start row with the next input comes. Messages, subscriptions and groups stay.
+-- t_after_us or t_at: a timer due so long after this commit, or at that moment. Of a subscription or a membership
+-- changed twice the last word counts. Messages to finished or unknown targets are dropped: the workflow cannot know
+-- better. back: messages of competing channels that nobody here waits for, for another receiver. A wait for such a
+-- channel is registered only while the instance subscribes to it, and brings the channel's poke.
+--
+-- A matcher may give a run a message at any time while its wait is registered. So whoever ends waits deletes them first,
+-- which waits for a matcher under way, and reads the inbox in a later statement.
 --
 -- The shape of every statement is pinned: plans are kept for the life of a connection, and may have been made while the
 -- tables were empty. So a table is never joined: it is looked up in a LATERAL .. OFFSET 0 or a scalar subquery, once
 -- for each row of the batch, and rows are then found by ctid (they are the run's own: nobody moves them).
 --
 -- Callers: resumer; activity threads for one run. Commit: synchronous, always (promise 5).
--- Index: primary keys only. Locks: instances in id order, waiting; then rows only the holder changes, and deadlines (a
--- timer that fires holds those for a moment, and never waits).
+-- Index: primary keys, and those by instance_id. Locks: instances in id order, waiting; then rows only the holder
+-- changes, deadlines and waits (a timer that fires and a matcher hold those for a moment, and never wait), channels
+-- (change_subscriptions).
 CREATE OR REPLACE FUNCTION commit_runs(
   session_id bigint, ids text[], tokens bigint[], statuses smallint[], releases boolean[], notes text[],
   h_run int[], h_seq bigint[], h_op int[], h_kind smallint[], h_name text[], h_data text[],
   consumed_run int[], consumed_id bigint[],
   seen_run int[], seen_id bigint[],
+  back_run int[], back_id bigint[],
   t_run int[], t_op int[], t_kind smallint[], t_after_us bigint[], t_at text[],
   over_run int[], over_op int[],
-  sub_run int[], sub_channel text[], sub_on boolean[],
-  m_run int[], m_channel text[], m_data text[], m_metadata text[], m_target text[],
+  w_run int[], w_op int[], w_channel text[],
+  sub_run int[], sub_op int[], sub_channel text[], sub_on boolean[], sub_mode smallint[],
+  g_run int[], g_group text[], g_on boolean[],
+  m_run int[], m_channel text[], m_data text[], m_metadata text[], m_target text[], m_group text[],
   o_run int[], o_event_id text[], o_type text[], o_source text[], o_data text[], o_content_type text[],
   inbox_limit int)
 RETURNS TABLE (run int, accepted boolean, released boolean, inbox jsonb, clock_us bigint)
@@ -45,6 +56,7 @@ DECLARE
   v_pos int;
   v_ended text[];     -- accepted, with a final status
   v_parked text[];    -- accepted, stuck
+  v_recurred text[];  -- accepted, continuing as new
   v_message record;
   v_hints bigint;     -- counted for nobody: a way to send them
 BEGIN
@@ -103,6 +115,31 @@ BEGIN
                                 WHERE v_acc[x.run]));
     END IF;
 
+    IF cardinality(back_run) > 0 THEN
+      WITH gone AS (
+        DELETE FROM inbox
+         WHERE ctid = ANY (ARRAY(SELECT b.ctid
+                                   FROM unnest(back_run, back_id) x (run, id)
+                                  CROSS JOIN LATERAL (SELECT i.ctid
+                                                        FROM inbox i
+                                                       WHERE i.instance_id = ids[x.run]
+                                                         AND i.seen IN (false, true)
+                                                         AND i.id = x.id
+                                                         AND i.kind = 2
+                                                         AND i.op <> 0
+                                                      OFFSET 0) b
+                                  WHERE v_acc[x.run]))
+        RETURNING name, message_id, data, metadata, created_at),
+      back AS (
+        INSERT INTO channel_queue (channel, message_id, data, metadata, created_at)
+        SELECT g.name, g.message_id, g.data, g.metadata, g.created_at
+          FROM gone g
+        RETURNING channel)
+      INSERT INTO pokes (route_id, instance_id)
+      SELECT DISTINCT 0, b.channel
+        FROM back b;
+    END IF;
+
     -- Over before new: an activity's retry may be over and wait again in one commit.
     IF cardinality(over_run) > 0 THEN
       DELETE FROM deadlines
@@ -113,6 +150,15 @@ BEGIN
                                                      WHERE t.instance_id = ids[x.run]
                                                        AND t.op = x.op
                                                     OFFSET 0) d
+                                WHERE v_acc[x.run]));
+      DELETE FROM channel_waits
+       WHERE ctid = ANY (ARRAY(SELECT w.ctid
+                                 FROM unnest(over_run, over_op) x (run, op)
+                                CROSS JOIN LATERAL (SELECT t.ctid
+                                                      FROM channel_waits t
+                                                     WHERE t.instance_id = ids[x.run]
+                                                       AND t.op = x.op
+                                                    OFFSET 0) w
                                 WHERE v_acc[x.run]));
     END IF;
     IF cardinality(t_run) > 0 THEN
@@ -128,33 +174,52 @@ BEGIN
     END IF;
 
     IF cardinality(sub_run) > 0 THEN
-      DELETE FROM subscriptions
-       WHERE ctid = ANY (ARRAY(SELECT s.ctid
-                                 FROM unnest(sub_run, sub_channel) x (run, channel)
+      PERFORM change_subscriptions(ids, v_acc, sub_run, sub_op, sub_channel, sub_on, sub_mode);
+    END IF;
+    IF cardinality(w_run) > 0 THEN
+      WITH waiting AS (
+        INSERT INTO channel_waits (instance_id, op, channel)
+        SELECT ids[x.run], x.op, x.channel
+          FROM unnest(w_run, w_op, w_channel) WITH ORDINALITY x (run, op, channel, n)
+         WHERE v_acc[x.run]
+           AND (SELECT true FROM subscriptions s WHERE s.channel = x.channel AND s.instance_id = ids[x.run])
+           AND (SELECT true FROM competing_channels c WHERE c.channel = x.channel)
+         ORDER BY x.n
+        RETURNING channel)
+      INSERT INTO pokes (route_id, instance_id)
+      SELECT DISTINCT 0, w.channel
+        FROM waiting w;
+    END IF;
+
+    IF cardinality(g_run) > 0 THEN
+      DELETE FROM group_members
+       WHERE ctid = ANY (ARRAY(SELECT m.ctid
+                                 FROM unnest(g_run, g_group) x (run, group_name)
                                 CROSS JOIN LATERAL (SELECT u.ctid
-                                                      FROM subscriptions u
-                                                     WHERE u.channel = x.channel
+                                                      FROM group_members u
+                                                     WHERE u.group_name = x.group_name
                                                        AND u.instance_id = ids[x.run]
-                                                    OFFSET 0) s
+                                                    OFFSET 0) m
                                 WHERE v_acc[x.run]));
-      INSERT INTO subscriptions (channel, instance_id)
-      SELECT last.channel, ids[last.run]
-        FROM (SELECT DISTINCT ON (x.run, x.channel) x.run, x.channel, x.wanted
-                FROM unnest(sub_run, sub_channel, sub_on) WITH ORDINALITY x (run, channel, wanted, n)
-               ORDER BY x.run, x.channel, x.n DESC) last
+      INSERT INTO group_members (group_name, instance_id)
+      SELECT last.group_name, ids[last.run]
+        FROM (SELECT DISTINCT ON (x.run, x.group_name) x.run, x.group_name, x.wanted
+                FROM unnest(g_run, g_group, g_on) WITH ORDINALITY x (run, group_name, wanted, n)
+               ORDER BY x.run, x.group_name, x.n DESC) last
        WHERE v_acc[last.run]
          AND last.wanted;
     END IF;
 
     IF cardinality(m_run) > 0 THEN
       FOR v_message IN
-        SELECT x.channel, x.data, x.metadata, x.target
-          FROM unnest(m_run, m_channel, m_data, m_metadata, m_target) WITH ORDINALITY
-                 x (run, channel, data, metadata, target, n)
+        SELECT x.channel, x.data, x.metadata, x.target, x.group_name
+          FROM unnest(m_run, m_channel, m_data, m_metadata, m_target, m_group) WITH ORDINALITY
+                 x (run, channel, data, metadata, target, group_name, n)
          WHERE v_acc[x.run]
          ORDER BY x.n
       LOOP
-        PERFORM send_message(v_message.channel, v_message.data::jsonb, v_message.metadata::jsonb, v_message.target);
+        PERFORM send_message(v_message.channel, v_message.data::jsonb, v_message.metadata::jsonb, v_message.target,
+                             v_message.group_name);
       END LOOP;
     END IF;
 
@@ -172,13 +237,36 @@ BEGIN
     END IF;
 
     SELECT array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] IN (2, 3, 4)),
-           array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] = 5)
-      INTO v_ended, v_parked
+           array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] = 5),
+           array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] = 7)
+      INTO v_ended, v_parked, v_recurred
       FROM unnest(v_held) n;
     IF v_ended IS NOT NULL THEN
-      DELETE FROM inbox WHERE instance_id = ANY (v_ended);
+      DELETE FROM channel_waits WHERE instance_id = ANY (v_ended);
+      PERFORM clear_inbox(v_ended);
       DELETE FROM deadlines WHERE instance_id = ANY (v_ended);
       DELETE FROM subscriptions WHERE instance_id = ANY (v_ended);
+      DELETE FROM group_members WHERE instance_id = ANY (v_ended);
+    END IF;
+    IF v_recurred IS NOT NULL THEN
+      PERFORM archive_history(v_recurred);
+      -- These wait for a timer that fires and for a matcher; what they put into the inbox the next statement sees.
+      DELETE FROM deadlines WHERE instance_id = ANY (v_recurred);
+      DELETE FROM channel_waits WHERE instance_id = ANY (v_recurred);
+      DELETE FROM inbox WHERE instance_id = ANY (v_recurred) AND seen IN (false, true) AND kind IN (3, 4, 5, 8, 9);
+      INSERT INTO inbox (instance_id, kind, data)
+      SELECT ids[x.run], 1, x.data::jsonb
+        FROM unnest(h_run, h_kind, h_data) x (run, kind, data)
+       WHERE v_acc[x.run]
+         AND x.kind = 19
+         AND statuses[x.run] = 7;
+      INSERT INTO pokes (route_id, instance_id)
+      SELECT i.route_id, i.instance_id
+        FROM instances i
+       WHERE i.instance_id = ANY (v_recurred);
+      PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id))
+         FROM instances i
+        WHERE i.instance_id = ANY (v_recurred);
     END IF;
     IF v_parked IS NOT NULL THEN
       INSERT INTO stuck (instance_id, route_id)
@@ -190,14 +278,15 @@ BEGIN
   RETURN QUERY
   WITH done AS (
     UPDATE instances i
-       SET status = x.status,
+       SET status = CASE WHEN x.status = 7 THEN 1 ELSE x.status END,
            note = x.note,
+           generation = i.generation + CASE WHEN x.status = 7 THEN 1 ELSE 0 END,
            session_id = CASE
-             WHEN x.status IN (2, 3, 4, 5) THEN NULL
+             WHEN x.status IN (2, 3, 4, 5, 7) THEN NULL
              WHEN NOT x.release THEN v_session
              WHEN (SELECT true FROM inbox b WHERE b.instance_id = x.id AND NOT b.seen LIMIT 1) THEN v_session
            END,
-           last_session = v_session,
+           last_session = CASE WHEN x.status <> 7 THEN v_session END,  -- the next generation is in nobody's memory
            finished_at = CASE WHEN x.status IN (2, 3, 4) THEN clock_timestamp() END
       FROM unnest(ids, statuses, releases, notes) WITH ORDINALITY x (id, status, release, note, pos)
      CROSS JOIN LATERAL (SELECT r.ctid AS row FROM instances r WHERE r.instance_id = x.id OFFSET 0) held

@@ -40,6 +40,30 @@ BEGIN
 END
 $$;
 
+-- Callers: publish, publish_to_group.
+CREATE OR REPLACE FUNCTION check_message(channel text, data jsonb, metadata jsonb)
+RETURNS void
+LANGUAGE plpgsql STABLE AS
+$$
+BEGIN
+  PERFORM check_name('channel', $1);
+  PERFORM check_payload('data', $2);
+  PERFORM check_payload('metadata', $3);
+  IF jsonb_typeof($3) <> 'object' THEN
+    RAISE EXCEPTION 'metadata: must be a JSON object, not %', jsonb_typeof($3) USING ERRCODE = '22023';
+  END IF;
+END
+$$;
+
+-- snapshot_may_be_old: statements of this transaction may see less than what is committed when they start.
+-- Callers: publish, publish_to_group.
+CREATE OR REPLACE FUNCTION snapshot_may_be_old()
+RETURNS boolean
+LANGUAGE sql STABLE AS
+$$
+  SELECT current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted')
+$$;
+
 -- Callers: whatever relies on "a later statement sees more": under an older snapshot it would lose work silently.
 CREATE OR REPLACE FUNCTION need_read_committed(who text)
 RETURNS void

@@ -18,6 +18,18 @@ $$
   SELECT hint('workflow_resumable', jsonb_build_object('instance_id', instance_id, 'workflow_name', workflow_name))
 $$;
 
+-- A message was published: for observers; workers do not need it.
+CREATE OR REPLACE FUNCTION hint_message(channel text, message_id bigint, target text, group_name text)
+RETURNS void
+LANGUAGE sql VOLATILE AS
+$$
+  SELECT hint('channel_message', jsonb_strip_nulls(jsonb_build_object(
+           'channel_name', channel,
+           'message_id', message_id,
+           'target_instance_id', target,
+           'group_name', group_name)))
+$$;
+
 -- '<kind>:<op>', as hints and the timers view name a deadline.
 CREATE OR REPLACE FUNCTION timer_id(kind smallint, op int)
 RETURNS text

@@ -14,7 +14,7 @@ $$
    WHERE i.status IN (1, 6)
      AND i.session_id IS NULL
      AND EXISTS (SELECT FROM inbox b WHERE b.instance_id = i.instance_id AND NOT b.seen)
-     AND i.instance_id NOT IN (SELECT p.instance_id FROM pokes p)
+     AND i.instance_id NOT IN (SELECT p.instance_id FROM pokes p WHERE p.route_id <> 0)
   UNION ALL
   SELECT 'I2: a lease implies a session', i.instance_id, 'session ' || i.session_id
     FROM instances i
@@ -36,4 +36,23 @@ $$
     FROM (SELECT * FROM instances WHERE status = 5) i
     FULL JOIN stuck p ON p.instance_id = i.instance_id
    WHERE i.instance_id IS NULL OR p.instance_id IS NULL
+  UNION ALL
+  SELECT 'I6: a queued message and a wait of one channel imply a channel poke', w.instance_id,
+         'operation ' || w.op || ' waits on ' || w.channel
+    FROM channel_waits w
+   WHERE EXISTS (SELECT FROM channel_queue q WHERE q.channel = w.channel)
+     AND w.channel NOT IN (SELECT p.instance_id FROM pokes p WHERE p.route_id = 0)
+  UNION ALL
+  SELECT 'I7: a wait implies an active instance that subscribes', w.instance_id,
+         'operation ' || w.op || ' waits on ' || w.channel
+    FROM channel_waits w
+   WHERE NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = w.instance_id AND i.status IN (1, 5, 6))
+      OR NOT EXISTS (SELECT FROM subscriptions s WHERE s.channel = w.channel AND s.instance_id = w.instance_id)
+  UNION ALL
+  SELECT 'I8: a message that has to be sent on implies a channel poke', m.channel, 'message ' || m.message_id
+    FROM (SELECT d.channel, d.message_id FROM deferred_messages d
+          UNION ALL
+          SELECT q.channel, q.message_id FROM channel_queue q
+           WHERE NOT EXISTS (SELECT FROM competing_channels c WHERE c.channel = q.channel)) m
+   WHERE m.channel NOT IN (SELECT p.instance_id FROM pokes p WHERE p.route_id = 0)
 $$;

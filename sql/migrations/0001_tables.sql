@@ -42,6 +42,7 @@ CREATE TABLE instances (
   instance_id  text        NOT NULL,
   route_id     int         NOT NULL,
   status       smallint    NOT NULL DEFAULT 1,  -- 1 running 2 completed 3 failed 4 cancelled 5 stuck 6 compensating
+                                                -- (a commit says 7 for "continues as new", and 1 is stored)
   session_id   bigint,                          -- who holds the lease; only a commit that looked may clear it bare
   last_session bigint,                          -- who let it go last: its memory may still hold the history
   lease_token  bigint      NOT NULL DEFAULT 0,  -- with session_id the fence of every write of a run
@@ -76,7 +77,7 @@ CREATE TABLE inbox (
   id          bigint      GENERATED ALWAYS AS IDENTITY,
   kind        smallint    NOT NULL,  -- 1 start 2 message 3 timer 4 timeout 5 retry 6 cancel 7 recover 8 expired
                                      -- 9 refused 10 compensate
-  op          int         NOT NULL DEFAULT 0,
+  op          int         NOT NULL DEFAULT 0,  -- of a message: not 0 when it came from a competing channel
   name        text,
   data        jsonb,
   metadata    jsonb,
@@ -88,6 +89,7 @@ CREATE SEQUENCE message_ids;
 
 -- The ready queue: "look at this instance", no more. Appended with every inbox row, never unique, never updated.
 -- xid: claims start at a low-water mark over it, which one old snapshot cannot hold back (docs/adr/0001).
+-- Route 0 says "look at this channel": instance_id is the channel's name then (match_channels).
 CREATE TABLE pokes (
   xid         xid8   NOT NULL DEFAULT pg_current_xact_id(),
   id          bigint GENERATED ALWAYS AS IDENTITY,
@@ -108,6 +110,19 @@ CREATE TABLE history (
   CONSTRAINT history_pkey PRIMARY KEY (instance_id, seq)
 );
 
+-- The histories of generations that continued as new. Nothing reads it but people.
+CREATE TABLE history_archive (
+  instance_id text        NOT NULL,
+  generation  int         NOT NULL,
+  seq         bigint      NOT NULL,
+  op          int         NOT NULL,
+  kind        smallint    NOT NULL,
+  name        text,
+  data        jsonb,
+  created_at  timestamptz NOT NULL,
+  CONSTRAINT history_archive_pkey PRIMARY KEY (instance_id, generation, seq)
+);
+
 CREATE TABLE deadlines (
   instance_id text        NOT NULL,
   op          int         NOT NULL,
@@ -124,6 +139,51 @@ CREATE TABLE subscriptions (
   CONSTRAINT subscriptions_pkey PRIMARY KEY (channel, instance_id)
 );
 CREATE INDEX subscriptions_instance ON subscriptions (instance_id);
+
+-- Channels of which one receiver gets each message. A channel that is not here is broadcast. Its subscriptions are in
+-- the same table: a channel has one mode.
+CREATE TABLE competing_channels (
+  channel text NOT NULL,
+  CONSTRAINT competing_channels_pkey PRIMARY KEY (channel)
+);
+
+-- Messages of competing channels that nobody has got yet.
+CREATE TABLE channel_queue (
+  channel    text        NOT NULL,
+  message_id bigint      NOT NULL,
+  data       jsonb,
+  metadata   jsonb,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT channel_queue_pkey PRIMARY KEY (channel, message_id)
+);
+
+-- Receives that wait for a message of a competing channel, oldest first by id.
+CREATE TABLE channel_waits (
+  instance_id text   NOT NULL,
+  op          int    NOT NULL,
+  channel     text   NOT NULL,
+  id          bigint GENERATED ALWAYS AS IDENTITY,
+  CONSTRAINT channel_waits_pkey PRIMARY KEY (instance_id, op)
+);
+CREATE INDEX channel_waits_queue ON channel_waits (channel, id);
+
+-- What was published under a snapshot that may be too old to see who is to get it: sent on by the next claim.
+CREATE TABLE deferred_messages (
+  channel    text        NOT NULL,
+  message_id bigint      NOT NULL,
+  target     text,                  -- an instance, or
+  group_name text,                  -- a group, or neither: the channel's subscribers
+  data       jsonb,
+  metadata   jsonb,
+  CONSTRAINT deferred_messages_pkey PRIMARY KEY (channel, message_id)
+);
+
+CREATE TABLE group_members (
+  group_name  text NOT NULL,
+  instance_id text NOT NULL,
+  CONSTRAINT group_members_pkey PRIMARY KEY (group_name, instance_id)
+);
+CREATE INDEX group_members_instance ON group_members (instance_id);
 
 CREATE TABLE outbox (
   event_id        text        NOT NULL,
@@ -156,6 +216,12 @@ ALTER TABLE claims SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_th
 ALTER TABLE sessions SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE deadlines SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE channel_queue SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE channel_waits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE deferred_messages SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE instances SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);

@@ -138,7 +138,7 @@ TEST_F(ConnTest, BlockingSaysTryAgainWhenTheConnectionIsGone) {
 TEST(Sqlstate, KindsSayWhatTheCallerCanDo) {
   for (const char* retry : {"", "08006", "53300", "57P01", "57014", "40001", "40P01", "55P03", "25006", "58030"})
     EXPECT_EQ(classify(retry), ErrorKind::retry) << retry;
-  for (const char* refused : {"22023", "22P02", "23505", "42501", "28P01", "3D000", "P0001", "0A000", "54000"})
+  for (const char* refused : {"22023", "22P02", "23505", "42501", "28P01", "3D000", "P0001", "0A000", "54000", "55000"})
     EXPECT_EQ(classify(refused), ErrorKind::refuse) << refused;
   for (const char* ours : {"42P01", "42883", "42601", "26000", "XX000", "25001", "?"})
     EXPECT_EQ(classify(ours), ErrorKind::bug) << ours;

@@ -3,6 +3,7 @@ romancy_test(test_sql pg
   SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/storage.cpp
     ${CMAKE_CURRENT_LIST_DIR}/api_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/channels_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/holes_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/interleavings_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/migrate_test.cpp

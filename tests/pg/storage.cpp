@@ -39,8 +39,11 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
   Column ids("text"), tokens("bigint"), statuses("smallint"), releases("boolean"), notes("text");
   Column h_run("int"), h_seq("bigint"), h_op("int"), h_kind("smallint"), h_name("text"), h_data("text");
   Column consumed_run("int"), consumed_id("bigint"), seen_run("int"), seen_id("bigint");
+  Column back_run("int"), back_id("bigint");
   Column t_run("int"), t_op("int"), t_kind("smallint"), t_after("bigint"), t_at("text");
   Column over_run("int"), over_op("int"), sub_run("int"), sub_channel("text"), sub_on("boolean");
+  Column sub_op("int"), sub_mode("smallint"), w_run("int"), w_op("int"), w_channel("text");
+  Column g_run("int"), g_name("text"), g_on("boolean"), m_group("text");
   Column m_run("int"), m_channel("text"), m_data("text"), m_metadata("text"), m_target("text");
   Column o_run("int"), o_id("text"), o_type("text"), o_source("text"), o_data("text"), o_content("text");
   for (int run = 1; const Did& did : runs) {
@@ -52,15 +55,20 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
     }
     for (const auto id : did.consumed) consumed_run.add(run), consumed_id.add(id);
     for (const auto id : did.seen) seen_run.add(run), seen_id.add(id);
+    for (const auto id : did.back) back_run.add(run), back_id.add(id);
     for (const auto& t : did.timers) {
       t_run.add(run), t_op.add(t.op), t_kind.add(t.kind), t_at.add_or_null(t.at);
       t.at.empty() ? t_after.add(t.after_us) : t_after.add_null();
     }
     for (const int op : did.over) over_run.add(run), over_op.add(op);
-    for (const auto& s : did.subscriptions) sub_run.add(run), sub_channel.add(s.channel), sub_on.add(s.on);
+    for (const auto& w : did.waits) w_run.add(run), w_op.add(w.op), w_channel.add(w.channel);
+    for (const auto& s : did.subscriptions) {
+      sub_run.add(run), sub_op.add(s.op), sub_channel.add(s.channel), sub_on.add(s.on), sub_mode.add(s.mode);
+    }
+    for (const auto& g : did.groups) g_run.add(run), g_name.add(g.name), g_on.add(g.on);
     for (const auto& m : did.messages) {
       m_run.add(run), m_channel.add(m.channel), m_data.add(m.data), m_metadata.add(std::string("{}"));
-      m_target.add_or_null(m.target);
+      m_target.add_or_null(m.target), m_group.add_or_null(m.group);
     }
     for (const auto& id : did.outbox) {
       o_run.add(run), o_id.add(id), o_type.add(std::string("type")), o_source.add(std::string("source"));
@@ -71,8 +79,9 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
   std::string sql = "SELECT run, accepted, released, inbox FROM commit_runs(" + std::to_string(session);
   for (const Column* column :
        {&ids, &tokens, &statuses, &releases, &notes, &h_run, &h_seq, &h_op, &h_kind, &h_name, &h_data, &consumed_run,
-        &consumed_id, &seen_run, &seen_id, &t_run, &t_op, &t_kind, &t_after, &t_at, &over_run, &over_op, &sub_run,
-        &sub_channel, &sub_on, &m_run, &m_channel, &m_data, &m_metadata, &m_target, &o_run, &o_id, &o_type, &o_source,
+        &consumed_id, &seen_run, &seen_id, &back_run, &back_id, &t_run, &t_op, &t_kind, &t_after, &t_at, &over_run,
+        &over_op, &w_run, &w_op, &w_channel, &sub_run, &sub_op, &sub_channel, &sub_on, &sub_mode, &g_run, &g_name,
+        &g_on, &m_run, &m_channel, &m_data, &m_metadata, &m_target, &m_group, &o_run, &o_id, &o_type, &o_source,
         &o_data, &o_content}) {
     sql += ", " + column->sql();
   }
@@ -80,13 +89,13 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
 }
 
 std::string claim(std::int64_t session, const std::string& columns, const std::string& mark, int want) {
-  return "SELECT " + columns + " FROM claim_runs(" + std::to_string(session) + ", '{1}', '{" + mark + "}', " +
+  return "SELECT " + columns + " FROM claim_runs(" + std::to_string(session) + ", '{1,0}', '{" + mark + ",0}', " +
          std::to_string(want) + ", 100) WHERE instance_id IS NOT NULL ORDER BY instance_id";
 }
 
 std::string claim_summary(std::int64_t session, const std::string& key, const std::string& mark, int want) {
-  return "SELECT inbox ->> '" + key + "' FROM claim_runs(" + std::to_string(session) + ", '{1}', '{" + mark + "}', " +
-         std::to_string(want) + ", 100) WHERE instance_id IS NULL";
+  return "SELECT inbox ->> '" + key + "' FROM claim_runs(" + std::to_string(session) +
+         ", '{1,0}', '{" + mark + ",0}', " + std::to_string(want) + ", 100) WHERE instance_id IS NULL";
 }
 
 std::string start_session(std::int64_t session, const std::string& former, const std::string& timeout) {

@@ -24,9 +24,20 @@ struct Did {
   struct Subscription {
     std::string channel;
     bool on;
+    int mode = 1;  // 2: competing
+    int op = 1;
+  };
+  struct Wait {
+    int op;
+    std::string channel;
+  };
+  struct Group {
+    std::string name;
+    bool on;
   };
   struct Message {
     std::string channel, data, target;  // target empty: broadcast
+    std::string group{};
   };
 
   std::string id;
@@ -35,10 +46,12 @@ struct Did {
   bool release = true;
   std::string note{};
   std::vector<History> history{};
-  std::vector<std::int64_t> consumed{}, seen{};
+  std::vector<std::int64_t> consumed{}, seen{}, back{};
   std::vector<Timer> timers{};
   std::vector<int> over{};
+  std::vector<Wait> waits{};
   std::vector<Subscription> subscriptions{};
+  std::vector<Group> groups{};
   std::vector<Message> messages{};
   std::vector<std::string> outbox{};  // event ids
 };

@@ -136,9 +136,13 @@ TEST(CliDatabase, CancelAndResumeSayWhetherTheyDid) {
   EXPECT_THAT(cli.run({"show", "a"}).out, HasSubstr("is parked: mismatch: at op 3; 'romancy resume a' lets it go on"));
   EXPECT_EQ(cli.run({"resume", "a"}).exit_code, 0);
   schema.run("UPDATE instances SET status = 4, finished_at = clock_timestamp()");
+  const Said cancelled = cli.run({"cancel", "a"});
+  EXPECT_EQ(cancelled.exit_code, 1);
+  EXPECT_THAT(cancelled.err, HasSubstr("is cancelled already"));
+  schema.run("UPDATE instances SET status = 3");
   const Said finished = cli.run({"cancel", "a"});
   EXPECT_EQ(finished.exit_code, 1);
-  EXPECT_THAT(finished.err, HasSubstr("finished already"));
+  EXPECT_THAT(finished.err, HasSubstr("instance_id: 'a' has finished: failed"));
   EXPECT_EQ(cli.run({"cancel", "unknown"}).exit_code, 1);
 }
 

@@ -29,16 +29,34 @@ TEST(RunStore, AnAnswerOfAnotherShapeIsRefusedNotGuessed) {
 TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   CommitItem first{"a", 3, "", {}}, second{"b", 4, "why", {}};
   first.output.consumed = {10, 11};
+  first.output.given_back = {13};
+  first.output.note = "compensation failed: x";
+  second.output.note = "not this one";
+  second.output.recur = true;
+  second.output.waits = {{5, "jobs"}};
+  second.output.subscriptions = {{"jobs", true, 4, ChannelMode::competing}};
+  second.output.groups = {{"team", false}};
+  second.output.messages = {{"news", "1", "", std::nullopt, "team"}};
   second.output.history = {{1, 0, HistoryKind::started, "", "{}"}};
   second.output.consumed = {12};
   const auto params = commit_params(99, {&first, &second}, 100);
   const auto& values = params.values();
-  ASSERT_EQ(values.size(), 38u);
+  ASSERT_EQ(values.size(), 49u);
   EXPECT_EQ(values[0], "99");
   EXPECT_EQ(values[6], "{2}");          // h_run
   EXPECT_EQ(values[12], "{1,1,2}");     // consumed_run
   EXPECT_EQ(values[13], "{10,11,12}");  // consumed_id
-  EXPECT_EQ(values[37], "100");
+  EXPECT_EQ(values[3], "{1,7}");  // statuses: 7 continues as new
+  EXPECT_EQ(values[5], R"({"compensation failed: x","why"})");
+  EXPECT_EQ(values[16], "{1}");         // back_run
+  EXPECT_EQ(values[17], "{13}");        // back_id
+  EXPECT_EQ(values[25], "{2}");         // w_run
+  EXPECT_EQ(values[26], "{5}");         // w_op
+  EXPECT_EQ(values[29], "{4}");         // sub_op
+  EXPECT_EQ(values[32], "{2}");         // sub_mode
+  EXPECT_EQ(values[35], "{f}");         // g_on
+  EXPECT_EQ(values[41], "{\"team\"}");  // m_group
+  EXPECT_EQ(values[48], "100");
 }
 
 TEST(Engine, MergedOutputsKeepTheOrderOfHistoryAndTheLastStatus) {

@@ -6,9 +6,12 @@ SELECT run, accepted, released, inbox, clock_us
          $7::int[], $8::bigint[], $9::int[], $10::smallint[], $11::text[], $12::text[],
          $13::int[], $14::bigint[],
          $15::int[], $16::bigint[],
-         $17::int[], $18::int[], $19::smallint[], $20::bigint[], $21::text[],
-         $22::int[], $23::int[],
-         $24::int[], $25::text[], $26::boolean[],
-         $27::int[], $28::text[], $29::text[], $30::text[], $31::text[],
-         $32::int[], $33::text[], $34::text[], $35::text[], $36::text[], $37::text[],
-         $38::int);
+         $17::int[], $18::bigint[],
+         $19::int[], $20::int[], $21::smallint[], $22::bigint[], $23::text[],
+         $24::int[], $25::int[],
+         $26::int[], $27::int[], $28::text[],
+         $29::int[], $30::int[], $31::text[], $32::boolean[], $33::smallint[],
+         $34::int[], $35::text[], $36::boolean[],
+         $37::int[], $38::text[], $39::text[], $40::text[], $41::text[], $42::text[],
+         $43::int[], $44::text[], $45::text[], $46::text[], $47::text[], $48::text[],
+         $49::int);

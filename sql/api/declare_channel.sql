@@ -1,0 +1,43 @@
+-- declare_channel: gives a channel its mode before anybody subscribes: 'competing' (each message goes to one receiver,
+-- and waits for it) or 'broadcast' (each subscriber gets a copy; what every channel is that nobody said anything about).
+-- Without it the first subscriber decides, and what is published before goes to nobody.
+--
+-- Nothing happens when the channel has that mode. Refuses by name: bad names (22023), a channel in use under the other
+-- mode, that is with subscribers or queued messages (55000), an older snapshot (0A000).
+-- Callers: applications. Commit: the caller's; until then whoever subscribes to the channel waits.
+-- Index: pk of competing_channels, of subscriptions, of channel_queue. Locks: the channel's mode (change_subscriptions).
+CREATE OR REPLACE FUNCTION declare_channel(channel text, mode text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS
+$$
+#variable_conflict use_column
+DECLARE
+  v_channel ALIAS FOR $1;
+  v_mode ALIAS FOR $2;
+  v_is_competing boolean;
+BEGIN
+  PERFORM need_read_committed('declare_channel');
+  PERFORM check_name('channel', v_channel);
+  IF v_mode IS NULL OR v_mode NOT IN ('broadcast', 'competing') THEN
+    RAISE EXCEPTION 'mode: must be broadcast or competing, not %', coalesce(quote_literal(v_mode), 'NULL')
+      USING ERRCODE = '22023';
+  END IF;
+  PERFORM pg_advisory_xact_lock(mode_lock_class(), mode_lock_key(v_channel));
+  v_is_competing := EXISTS (SELECT FROM competing_channels c WHERE c.channel = v_channel);
+  IF v_is_competing = (v_mode = 'competing') THEN
+    RETURN;
+  END IF;
+  IF EXISTS (SELECT FROM subscriptions s WHERE s.channel = v_channel)
+     OR EXISTS (SELECT FROM channel_queue q WHERE q.channel = v_channel) THEN
+    RAISE EXCEPTION 'channel: % is %, and in use', quote_literal(v_channel),
+      CASE WHEN v_is_competing THEN 'competing' ELSE 'broadcast' END USING ERRCODE = '55000';
+  END IF;
+  IF v_is_competing THEN
+    DELETE FROM competing_channels WHERE channel = v_channel;
+    -- As change_subscriptions: a message may be on its way to the queue.
+    INSERT INTO pokes (route_id, instance_id) VALUES (0, v_channel);
+  ELSE
+    INSERT INTO competing_channels (channel) VALUES (v_channel);
+  END IF;
+END
+$$;
