@@ -30,6 +30,7 @@ int publish(const Globals& globals, const PublishOptions& options);
 
 int cancel(const Globals& globals, const std::string& id, const std::optional<std::string>& reason);
 int resume(const Globals& globals, const std::string& id);
+int compensate(const Globals& globals, const std::string& id, bool give_up);
 
 // look.cpp: what is there
 struct ListOptions {
@@ -38,7 +39,17 @@ struct ListOptions {
   bool json = false;
 };
 int list(const Globals& globals, const ListOptions& options);
-int show(const Globals& globals, const std::string& id, bool json);
+struct ShowOptions {
+  std::string id;
+  bool archive = false;  // the histories of former generations too
+  bool json = false;
+};
+int show(const Globals& globals, const ShowOptions& options);
+struct ChannelsOptions {
+  int limit = 1000;
+  bool json = false;
+};
+int channels(const Globals& globals, const ChannelsOptions& options);
 
 // control.cpp: the processes; needs no database
 int status(const Globals& globals, bool json);

@@ -21,8 +21,10 @@ std::string open_waits(const std::vector<Step>& history) {
 std::string waits_for(const std::vector<PendingTimer>& timers, const std::string& channels) {
   std::string text;
   if (!channels.empty()) text = "waits for a message on " + channels;
-  if (timers.empty()) return text;
-  const PendingTimer& first = timers.front();
+  // The workflow's own time-out is not what it waits for.
+  const auto next = std::find_if(timers.begin(), timers.end(), [](const PendingTimer& t) { return t.kind != "expiry"; });
+  if (next == timers.end()) return text;
+  const PendingTimer& first = *next;
   if (first.kind == "timeout") return (text.empty() ? "waits for a message" : text) + " until " + first.expires_at;
   const std::string timer = first.kind == "sleep"   ? "sleeps until "
                             : first.kind == "retry" ? "tries an activity again at "
@@ -39,6 +41,10 @@ std::string explain(const Instance& instance, const std::vector<PendingTimer>& t
   if (instance.status == "stuck") {
     return "is parked: " + instance.note.value_or("no reason given") + "; 'romancy resume " + instance.instance_id +
            "' lets it go on";
+  }
+  if (instance.status == "compensating" && instance.note && instance.note->starts_with("compensation")) {
+    return "waits for a person: " + *instance.note + "; 'romancy compensate " + instance.instance_id +
+           "' tries again, --give-up leaves it";
   }
   if (instance.worker) return "is in the hands of " + *instance.worker;
   const std::string nobody =

@@ -1,4 +1,4 @@
-// romancy list and show: what the views say, for people or for programs.
+// romancy list, show and channels: what the views say, for people or for programs.
 #include <cstdio>
 #include <utility>
 #include <vector>
@@ -44,10 +44,11 @@ void print_list_json(const pg::Rows& rows) {
 
 struct Shown {
   pg::Rows instance, timers, history;
+  std::optional<pg::Rows> archive;  // when it was asked for
   std::string why;
 };
 
-Result<Shown> read(pg::Blocking& db, const std::string& id) {
+Result<Shown> read(pg::Blocking& db, const std::string& id, bool with_archive) {
   auto instance = db.query(sql::cli::show_instance, pg::Params(id));
   if (!instance) return tl::unexpected(std::move(instance.error()).within("show"));
   if (instance->empty()) return refuse("ID: there is no instance " + id);
@@ -55,6 +56,12 @@ Result<Shown> read(pg::Blocking& db, const std::string& id) {
   if (!timers) return tl::unexpected(std::move(timers.error()).within("show"));
   auto history = db.query(sql::cli::show_history, pg::Params(id));
   if (!history) return tl::unexpected(std::move(history.error()).within("show"));
+  std::optional<pg::Rows> archive;
+  if (with_archive) {
+    auto rows = db.query(sql::cli::show_archive, pg::Params(id));
+    if (!rows) return tl::unexpected(std::move(rows.error()).within("show"));
+    archive = std::move(*rows);
+  }
 
   const Instance facts{.instance_id = id,
                        .workflow_name = instance->str(0, 1),
@@ -70,7 +77,23 @@ Result<Shown> read(pg::Blocking& db, const std::string& id) {
     steps.push_back({history->int32(i, 1), history->str(i, 2), maybe(*history, i, 3).value_or("")});
   }
   std::string why = explain(facts, pending, steps);
-  return Shown{std::move(*instance), std::move(*timers), std::move(*history), std::move(why)};
+  return Shown{std::move(*instance), std::move(*timers), std::move(*history), std::move(archive), std::move(why)};
+}
+
+// The rows of workflow_history, from column `first` on: seq, op, kind, name, data, created_at.
+std::vector<std::string> history_cells(const pg::Rows& rows, int row, int first) {
+  return {rows.str(row, first), rows.str(row, first + 1), rows.str(row, first + 2),
+          maybe(rows, row, first + 3).value_or(""), rows.str(row, first + 5),
+          shorten(maybe(rows, row, first + 4).value_or(""), 100)};
+}
+
+JsonObject& history_fields(JsonObject& object, const pg::Rows& rows, int row, int first) {
+  return object.number("seq", rows.int64(row, first))
+      .number("op", rows.int64(row, first + 1))
+      .text("kind", rows.str(row, first + 2))
+      .text("name", maybe(rows, row, first + 3))
+      .raw("data", maybe(rows, row, first + 4))
+      .text("created_at", rows.str(row, first + 5));
 }
 
 void print_show(const Shown& shown) {
@@ -80,6 +103,7 @@ void print_show(const Shown& shown) {
       {"workflow", maybe(row, 0, 1)},
       {"queue", maybe(row, 0, 2)},
       {"status", maybe(row, 0, 3)},
+      {"generation", row.int32(0, 12) == 0 ? std::nullopt : maybe(row, 0, 12)},
       {"why", shown.why},
       {"created", maybe(row, 0, 9)},
       {"finished", maybe(row, 0, 10)},
@@ -104,17 +128,22 @@ void print_show(const Shown& shown) {
   }
   if (!shown.history.empty()) {
     Table history({"SEQ", "OP", "KIND", "NAME", "AT", "DATA"});
-    for (int i = 0; i < shown.history.size(); ++i) {
-      history.add({shown.history.str(i, 0), shown.history.str(i, 1), shown.history.str(i, 2),
-                   maybe(shown.history, i, 3).value_or(""), shown.history.str(i, 5),
-                   shorten(maybe(shown.history, i, 4).value_or(""), 100)});
-    }
+    for (int i = 0; i < shown.history.size(); ++i) history.add(history_cells(shown.history, i, 0));
     std::printf("\n%s", history.text().c_str());
+  }
+  if (shown.archive && !shown.archive->empty()) {
+    Table archive({"GENERATION", "SEQ", "OP", "KIND", "NAME", "AT", "DATA"});
+    for (int i = 0; i < shown.archive->size(); ++i) {
+      auto cells = history_cells(*shown.archive, i, 1);
+      cells.insert(cells.begin(), shown.archive->str(i, 0));
+      archive.add(std::move(cells));
+    }
+    std::printf("\n%s", archive.text().c_str());
   }
 }
 
 void print_show_json(const Shown& shown) {
-  std::vector<std::string> timers, history;
+  std::vector<std::string> timers, history, archive;
   for (int i = 0; i < shown.timers.size(); ++i) {
     timers.push_back(JsonObject()
                          .text("timer_id", shown.timers.str(i, 0))
@@ -123,34 +152,56 @@ void print_show_json(const Shown& shown) {
                          .str());
   }
   for (int i = 0; i < shown.history.size(); ++i) {
-    history.push_back(JsonObject()
-                          .number("seq", shown.history.int64(i, 0))
-                          .number("op", shown.history.int64(i, 1))
-                          .text("kind", shown.history.str(i, 2))
-                          .text("name", maybe(shown.history, i, 3))
-                          .raw("data", maybe(shown.history, i, 4))
-                          .text("created_at", shown.history.str(i, 5))
-                          .str());
+    JsonObject object;
+    history.push_back(history_fields(object, shown.history, i, 0).str());
+  }
+  for (int i = 0; shown.archive && i < shown.archive->size(); ++i) {
+    JsonObject object;
+    object.number("generation", shown.archive->int64(i, 0));
+    archive.push_back(history_fields(object, *shown.archive, i, 1).str());
   }
   const pg::Rows& row = shown.instance;
-  std::printf("%s\n", JsonObject()
-                          .text("instance_id", row.str(0, 0))
-                          .text("workflow_name", row.str(0, 1))
-                          .text("queue", row.str(0, 2))
-                          .text("status", row.str(0, 3))
-                          .text("why", shown.why)
-                          .raw("input", maybe(row, 0, 4))
-                          .raw("output", maybe(row, 0, 5))
-                          .raw("error", maybe(row, 0, 6))
-                          .text("note", maybe(row, 0, 7))
-                          .text("worker", maybe(row, 0, 8))
-                          .boolean("served", row.boolean(0, 11))
-                          .text("created_at", row.str(0, 9))
-                          .text("finished_at", maybe(row, 0, 10))
-                          .raw("timers", json_array(timers))
-                          .raw("history", json_array(history))
-                          .str()
-                          .c_str());
+  JsonObject object;
+  object.text("instance_id", row.str(0, 0))
+      .text("workflow_name", row.str(0, 1))
+      .text("queue", row.str(0, 2))
+      .text("status", row.str(0, 3))
+      .number("generation", row.int64(0, 12))
+      .text("why", shown.why)
+      .raw("input", maybe(row, 0, 4))
+      .raw("output", maybe(row, 0, 5))
+      .raw("error", maybe(row, 0, 6))
+      .text("note", maybe(row, 0, 7))
+      .text("worker", maybe(row, 0, 8))
+      .boolean("served", row.boolean(0, 11))
+      .text("created_at", row.str(0, 9))
+      .text("finished_at", maybe(row, 0, 10))
+      .raw("timers", json_array(timers))
+      .raw("history", json_array(history));
+  if (shown.archive) object.raw("archive", json_array(archive));
+  std::printf("%s\n", object.str().c_str());
+}
+
+void print_channels(const pg::Rows& rows) {
+  Table table({"CHANNEL", "MODE", "SUBSCRIBERS", "WAITING", "QUEUED"});
+  for (int i = 0; i < rows.size(); ++i) {
+    table.add({rows.str(i, 0), rows.str(i, 1), rows.str(i, 2), rows.str(i, 3), rows.str(i, 4)});
+  }
+  std::printf("%s", table.text().c_str());
+}
+
+void print_channels_json(const pg::Rows& rows) {
+  std::vector<std::string> channels;
+  for (int i = 0; i < rows.size(); ++i) {
+    channels.push_back(JsonObject()
+                           .text("channel", rows.str(i, 0))
+                           .text("mode", rows.str(i, 1))
+                           .number("subscribers", rows.int64(i, 2))
+                           .number("waiting", rows.int64(i, 3))
+                           .number("queued", rows.int64(i, 4))
+                           .str());
+  }
+  std::printf("%s\n", json_array(channels).c_str());
 }
 
 }  // namespace
@@ -165,12 +216,22 @@ int list(const Globals& globals, const ListOptions& options) {
   });
 }
 
-int show(const Globals& globals, const std::string& id, bool json) {
+int show(const Globals& globals, const ShowOptions& options) {
   return with_database("show", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
-    const auto shown = read(db, id);
+    const auto shown = read(db, options.id, options.archive);
     if (!shown) return tl::unexpected(shown.error());
-    if (json) print_show_json(*shown);
+    if (options.json) print_show_json(*shown);
     else print_show(*shown);
+    return kExitOk;
+  });
+}
+
+int channels(const Globals& globals, const ChannelsOptions& options) {
+  return with_database("channels", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
+    const auto rows = db.query(sql::cli::list_channels, pg::Params(options.limit));
+    if (!rows) return tl::unexpected(Error(rows.error()).within("channels"));
+    if (options.json) print_channels_json(*rows);
+    else print_channels(*rows);
     return kExitOk;
   });
 }

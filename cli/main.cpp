@@ -45,6 +45,13 @@ void add_work(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
   auto* resume = app.add_subcommand("resume", "let an instance go on that was parked as stuck");
   resume->add_option("ID", resume_id, "the instance")->required();
   resume->callback([&] { chosen = [&] { return cli::resume(globals, resume_id); }; });
+
+  static std::string compensate_id;
+  static bool give_up = false;
+  auto* compensate = app.add_subcommand("compensate", "run the failed compensations of an instance again");
+  compensate->add_option("ID", compensate_id, "the instance")->required();
+  compensate->add_flag("--give-up", give_up, "leave them undone instead, and let the instance end");
+  compensate->callback([&] { chosen = [&] { return cli::compensate(globals, compensate_id, give_up); }; });
 }
 
 void add_look(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {
@@ -57,12 +64,20 @@ void add_look(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
   list->add_flag("--json", listing.json, "print JSON");
   list->callback([&] { chosen = [&] { return cli::list(globals, listing); }; });
 
-  static std::string id;
-  static bool json = false;
+  static cli::ShowOptions showing;
   auto* show = app.add_subcommand("show", "show an instance: why it is where it is, its timers, its history");
-  show->add_option("ID", id, "the instance")->required();
-  show->add_flag("--json", json, "print JSON");
-  show->callback([&] { chosen = [&] { return cli::show(globals, id, json); }; });
+  show->add_option("ID", showing.id, "the instance")->required();
+  show->add_flag("--archive", showing.archive, "also the histories of generations that continued as new");
+  show->add_flag("--json", showing.json, "print JSON");
+  show->callback([&] { chosen = [&] { return cli::show(globals, showing); }; });
+
+  static cli::ChannelsOptions channel_listing;
+  auto* channels = app.add_subcommand("channels", "list channels: mode, subscribers, who waits, what is queued");
+  channels->add_option("--limit", channel_listing.limit, "at most so many")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  channels->add_flag("--json", channel_listing.json, "print JSON");
+  channels->callback([&] { chosen = [&] { return cli::channels(globals, channel_listing); }; });
 }
 
 void add_control(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {

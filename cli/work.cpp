@@ -1,4 +1,4 @@
-// romancy start, publish, cancel, resume: the same functions any SQL client may call.
+// romancy start, publish, cancel, resume, compensate: the same functions any SQL client may call.
 #include <cstdio>
 #include <utility>
 
@@ -60,6 +60,18 @@ int resume(const Globals& globals, const std::string& id) {
     if (!rows) return tl::unexpected(Error(rows.error()).within("resume_workflow"));
     if (!rows->boolean(0, 0)) return refuse("ID: " + id + " was not stuck");
     std::printf("%s goes on\n", id.c_str());
+    return kExitOk;
+  });
+}
+
+int compensate(const Globals& globals, const std::string& id, bool give_up) {
+  return with_database("compensate", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
+    const auto done =
+        db.query(give_up ? sql::cli::give_up_compensations : sql::cli::retry_compensations, pg::Params(id));
+    if (!done) {
+      return tl::unexpected(Error(done.error()).within(give_up ? "give_up_compensations" : "retry_compensations"));
+    }
+    std::printf("the failed compensations of %s %s\n", id.c_str(), give_up ? "are given up" : "run again");
     return kExitOk;
   });
 }

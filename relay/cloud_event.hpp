@@ -28,6 +28,7 @@ struct Message {
 };
 
 // Refuses what can never be sent: an empty required attribute, a content type with control characters.
+// Data that is exactly {"$binary": "<base64>"} becomes the bytes themselves.
 Result<Message> to_message(Event event);
 
 // The header form of an attribute's value.

@@ -29,7 +29,8 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', v_schema, v_client);
     EXECUTE format(
       'GRANT EXECUTE ON FUNCTION start_workflow, publish, publish_to_group, declare_channel, cancel_workflow, '
-      'add_outbox_event, workflow_result, history_kind TO %I',
+      'retry_compensations, give_up_compensations, add_outbox_event, workflow_result, "binary"(bytea), "binary"(jsonb), '
+      'history_kind TO %I',
       v_client);
     EXECUTE format(
       'GRANT SELECT ON workflow_instances, workflow_history, workflow_history_archive, workflow_groups, channels, timers, '

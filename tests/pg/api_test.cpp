@@ -177,6 +177,9 @@ TEST_F(Roles, AClientMayCallTheApiAndReadTheViewsAndNothingElse) {
   a.run(start("i1"));
   a.run(tell("i1"));
   a.run("SELECT add_outbox_event('t', 's', '{}'), cancel_workflow('i1')");
+  a.run("SELECT publish_to_group('g', 'c', '1'), declare_channel('jobs', 'competing'), binary(binary('x'::bytea))");
+  EXPECT_THAT(a.error("SELECT retry_compensations('i1')"), StartsWith("55000"));
+  EXPECT_THAT(a.error("SELECT give_up_compensations('i1')"), StartsWith("55000"));
   EXPECT_EQ(a.run("SELECT status FROM workflow_result('i1')"), "running");
   for (const std::string view :
        {"workflow_instances", "workflow_history", "workflow_history_archive", "workflow_groups", "channels", "timers",

@@ -16,7 +16,9 @@ namespace romancy::test {
 namespace {
 
 using nlohmann::json;
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 struct Said {
@@ -172,6 +174,53 @@ TEST(CliDatabase, ListFiltersAndShowTellsAll) {
   const Said unknown = cli.run({"show", "nobody"});
   EXPECT_EQ(unknown.exit_code, 1);
   EXPECT_THAT(unknown.err, HasSubstr("nobody"));
+}
+
+TEST(CliDatabase, ShowNamesTheGenerationAndPrintsTheArchive) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  cli.run({"start", "order", "--id", "a"});
+  EXPECT_THAT(cli.run({"show", "a"}).out, Not(HasSubstr("generation")));
+  schema.run("UPDATE instances SET generation = 2; INSERT INTO history_archive (instance_id, generation, seq, op, kind, "
+             "data, created_at) VALUES ('a', 0, 1, 0, 1, '{\"first\": 1}', now()), ('a', 1, 1, 0, 19, '7', now())");
+  EXPECT_THAT(cli.run({"show", "a"}).out, AllOf(HasSubstr("generation"), Not(HasSubstr("recurred"))));
+  EXPECT_THAT(cli.run({"show", "a", "--archive"}).out, AllOf(HasSubstr("GENERATION"), HasSubstr("recurred")));
+  const json shown = json::parse(cli.run({"show", "a", "--archive", "--json"}).out);
+  EXPECT_EQ(shown.at("generation"), 2);
+  ASSERT_EQ(shown.at("archive").size(), 2u);
+  EXPECT_EQ(shown.at("archive").at(0).at("data"), json({{"first", 1}}));
+  EXPECT_EQ(shown.at("archive").at(1).at("generation"), 1);
+  EXPECT_FALSE(json::parse(cli.run({"show", "a", "--json"}).out).contains("archive"));
+}
+
+TEST(CliDatabase, ChannelsShowWhoWaitsAndWhatIsQueued) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  EXPECT_EQ(cli.run({"channels", "--json"}).out, "[]\n");
+  schema.run("SELECT declare_channel('jobs', 'competing'), publish('jobs', '1'); "
+             "INSERT INTO subscriptions VALUES ('news', 'a'), ('news', 'b')");
+  EXPECT_EQ(json::parse(cli.run({"channels", "--json"}).out),
+            json::parse(R"([
+              {"channel": "jobs", "mode": "competing", "subscribers": 0, "waiting": 0, "queued": 1},
+              {"channel": "news", "mode": "broadcast", "subscribers": 2, "waiting": 0, "queued": 0}])"));
+  EXPECT_THAT(cli.run({"channels"}).out, StartsWith("CHANNEL"));
+}
+
+TEST(CliDatabase, CompensateTakesADecisionOnlyWhereOneIsAwaited) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  cli.run({"start", "order", "--id", "a"});
+  const Said running = cli.run({"compensate", "a"});
+  EXPECT_EQ(running.exit_code, 1);
+  EXPECT_THAT(running.err, HasSubstr("instance_id: 'a' has no failed compensations, it is running"));
+  schema.run("UPDATE instances SET status = 6, note = 'compensation failed: refund'");
+  EXPECT_THAT(cli.run({"show", "a"}).out, HasSubstr("'romancy compensate a' tries again"));
+  EXPECT_EQ(cli.run({"compensate", "a"}).exit_code, 0);
+  EXPECT_EQ(cli.run({"compensate", "a", "--give-up"}).exit_code, 0);
+  auto db = schema.connect();
+  EXPECT_EQ(db.query("SELECT string_agg(data::text, ' ' ORDER BY id) FROM inbox WHERE kind = 10")->str(0, 0),
+            R"({"retry": true} {"retry": false})");
+  EXPECT_EQ(cli.run({"compensate", "nobody"}).exit_code, 1);
 }
 
 TEST(CliErrors, NameTheArgument) {

@@ -26,6 +26,14 @@ TEST(Explain, TheStuckSayWhyAndWhatToDo) {
   EXPECT_EQ(explain(stuck, {}, {}), "is parked: mismatch at op 3; 'romancy resume o-1' lets it go on");
 }
 
+TEST(Explain, FailedCompensationsSayWhatAPersonCanDo) {
+  Instance failed = instance("compensating");
+  EXPECT_EQ(explain(failed, {}, {}), "is ready: the next free worker takes it");
+  failed.note = "compensation failed: refund";
+  EXPECT_EQ(explain(failed, {}, {}), "waits for a person: compensation failed: refund; 'romancy compensate o-1' tries "
+                                     "again, --give-up leaves it");
+}
+
 TEST(Explain, ALeaseNamesTheWorker) {
   Instance leased = instance();
   leased.worker = "shop.1";
@@ -48,6 +56,7 @@ TEST(Explain, WaitsAreNamed) {
   const std::vector<Step> over{{1, "wait_started", "payment"}, {1, "message_received", "payment"}};
   EXPECT_EQ(explain(instance(), {{"retry", "12:00"}}, over), "tries an activity again at 12:00");
   EXPECT_EQ(explain(instance(), {{"start_at", "12:00"}}, {}), "starts at 12:00");
+  EXPECT_EQ(explain(instance(), {{"expiry", "12:00"}}, waiting), "waits for a message on payment");
 }
 
 }  // namespace

@@ -33,6 +33,21 @@ TEST(CloudEvent, TheBodyIsTheStoredTextByteForByte) {
   EXPECT_EQ(to_message(event())->body, R"({"cents": 9007199254740993})");
 }
 
+TEST(CloudEvent, ABinaryValueTravelsAsItsBytes) {
+  const auto body_of = [](const std::string& data) {
+    Event sent = event();
+    sent.data = data;
+    return to_message(sent)->body;
+  };
+  EXPECT_EQ(body_of(R"({"$binary": ""})"), "");
+  EXPECT_EQ(body_of(R"({"$binary": "AP8Q"})"), std::string("\0\xff\x10", 3));
+  EXPECT_EQ(body_of(R"({"$binary": "YWI="})"), "ab");
+  EXPECT_EQ(body_of(R"({"$binary": "+/+/YQ=="})"), "\xfb\xff\xbf" "a");
+  for (const char* json : {R"({"$binary": "YWI"})", R"({"$binary": "YW I="})", R"({"$binary": "=WI="})",
+                           R"({"$binary": "YWI=", "x": 1})", R"({"$binary": 1})", R"({"x": {"$binary": "YWI="}})"})
+    EXPECT_EQ(body_of(json), json) << "as it is stored: not exactly a binary value";
+}
+
 TEST(CloudEvent, ValuesAreEncodedAsTheHttpBindingSays) {
   EXPECT_EQ(encode_attribute("plain-~!#$&'()*+,/:;=?@[]"), "plain-~!#$&'()*+,/:;=?@[]");
   EXPECT_EQ(encode_attribute("a b\"c%d"), "a%20b%22c%25d");
