@@ -4,8 +4,9 @@
 --
 -- Nothing happens when the channel has that mode. Refuses by name: bad names (22023), a channel in use under the other
 -- mode, that is with subscribers or queued messages (55000), an older snapshot (0A000).
--- Callers: applications. Commit: the caller's; until then whoever subscribes to the channel waits.
--- Index: pk of competing_channels, of subscriptions, of channel_queue. Locks: the channel's mode (change_subscriptions).
+-- Until the caller's transaction ends nobody waits for it: a subscription that depends on it is refused meanwhile.
+-- Callers: applications. Commit: the caller's. Index: as change_subscriptions.
+-- Locks: the channel's declaration; for a moment the commits that subscribe, waiting (change_subscriptions).
 CREATE OR REPLACE FUNCTION declare_channel(channel text, mode text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS
@@ -22,7 +23,14 @@ BEGIN
     RAISE EXCEPTION 'mode: must be broadcast or competing, not %', coalesce(quote_literal(v_mode), 'NULL')
       USING ERRCODE = '22023';
   END IF;
-  PERFORM pg_advisory_xact_lock(mode_lock_class(), mode_lock_key(v_channel));
+  IF EXISTS (SELECT FROM competing_channels c WHERE c.channel = v_channel) = (v_mode = 'competing') THEN
+    RETURN;
+  END IF;
+
+  -- Lock: whoever subscribes from now on sees that the channel is being declared; who began before has committed.
+  PERFORM pg_advisory_xact_lock(declaration_lock_class(), hashtext(v_channel));
+  PERFORM pg_advisory_lock(mode_lock_class(), -1), pg_advisory_unlock(mode_lock_class(), -1);
+  -- Look.
   v_is_competing := EXISTS (SELECT FROM competing_channels c WHERE c.channel = v_channel);
   IF v_is_competing = (v_mode = 'competing') THEN
     RETURN;

@@ -1,5 +1,6 @@
--- The lock of a channel's mode. The keys are few, so that no commit, however many channels it names, takes more locks
--- than the server's table has room for.
+-- The lock of a channel's mode, which commits take, and hold for as long as commits last. The keys are few, so that no
+-- commit, however many channels it names, takes more locks than the server's table has room for. Key -1 is every
+-- commit's that subscribes, shared.
 -- Callers: change_subscriptions, declare_channel.
 CREATE OR REPLACE FUNCTION mode_lock_class()
 RETURNS int
@@ -15,6 +16,30 @@ $$
   SELECT hashtext(channel) & 255
 $$;
 
+-- The lock of a channel's declaration, which an application holds until its transaction ends, be it for minutes. So
+-- nobody waits for it: a commit only asks whether it is held (after it took key -1, which a declaration waits for).
+-- Callers: declare_channel, is_being_declared.
+CREATE OR REPLACE FUNCTION declaration_lock_class()
+RETURNS int
+LANGUAGE sql STABLE AS
+$$
+  SELECT hashtext(current_schema() || ' channel declared')
+$$;
+
+-- Callers: change_subscriptions.
+CREATE OR REPLACE FUNCTION is_being_declared(channel text)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE AS
+$$
+BEGIN
+  IF pg_try_advisory_lock_shared(declaration_lock_class(), hashtext($1)) THEN
+    PERFORM pg_advisory_unlock_shared(declaration_lock_class(), hashtext($1));
+    RETURN false;
+  END IF;
+  RETURN true;
+END
+$$;
+
 -- change_subscriptions: what the runs of a batch want to hear from now on, or no more; part of a commit.
 --
 -- A channel has one mode, of all its subscriptions: a competing one while it stands in competing_channels, else
@@ -22,12 +47,13 @@ $$;
 -- looks, and is refused when the channel has the other mode and is in use: subscribers, or queued messages. Refused
 -- means an inbox row of kind refused instead of the subscription: the same commit's look sees it. In one batch the
 -- competing ones come first. An abandoned, empty competing channel becomes broadcast.
+-- While a transaction that declared a channel is open, what depends on its outcome is refused too.
 --
 -- Of one run's changes of a channel the last word counts: after the last "off" the first "on" gives the mode, and
 -- another "on" in the other mode is refused.
 -- Callers: commit_runs, under the instances' locks. Index: pk of subscriptions, of competing_channels, of
 -- channel_queue, of channel_waits.
--- Locks: wait rows (a matcher holds those for a moment, and never waits), then advisory ones in key order.
+-- Locks: wait rows (a matcher holds those for a moment, and never waits), then advisory ones, -1 and then in key order.
 CREATE OR REPLACE FUNCTION change_subscriptions(
   ids text[], acc boolean[], run int[], op int[], channel text[], wanted boolean[], mode smallint[])
 RETURNS void
@@ -88,6 +114,7 @@ BEGIN
   END IF;
 
   -- Lock: in key order, or two commits could wait for each other.
+  PERFORM pg_advisory_xact_lock_shared(v_class, -1);
   PERFORM CASE WHEN k.exclusive THEN pg_advisory_xact_lock(v_class, k.key)
                ELSE pg_advisory_xact_lock_shared(v_class, k.key) END
      FROM (SELECT mode_lock_key(x.channel) AS key, bool_or(x.mode = 2) AS exclusive
@@ -100,8 +127,10 @@ BEGIN
   v_refused := v_twice;
   IF 2 = ANY (v_mode) THEN
     SELECT array_agg(x.twice OR x.mode = 2
-                     AND (SELECT true FROM competing_channels c WHERE c.channel = x.channel) IS NULL
-                     AND (SELECT true FROM subscriptions s WHERE s.channel = x.channel LIMIT 1) IS NOT NULL
+                     AND CASE WHEN (SELECT true FROM competing_channels c WHERE c.channel = x.channel LIMIT 1)
+                              THEN is_being_declared(x.channel)
+                              ELSE (SELECT true FROM subscriptions s WHERE s.channel = x.channel LIMIT 1) IS NOT NULL
+                         END
                      ORDER BY x.n)
       INTO v_refused
       FROM unnest(v_channel, v_mode, v_twice) WITH ORDINALITY x (channel, mode, twice, n);
@@ -110,7 +139,7 @@ BEGIN
       FROM unnest(v_channel, v_mode, v_refused) x (channel, mode, refused)
      WHERE x.mode = 2
        AND NOT x.refused
-    ON CONFLICT ON CONSTRAINT competing_channels_pkey DO NOTHING;
+       AND (SELECT true FROM competing_channels c WHERE c.channel = x.channel LIMIT 1) IS NULL;
     INSERT INTO subscriptions (channel, instance_id)
     SELECT x.channel, v_ids[x.run]
       FROM unnest(v_run, v_channel, v_mode, v_refused) x (run, channel, mode, refused)
@@ -121,9 +150,10 @@ BEGIN
 
   IF 1 = ANY (v_mode) THEN
     SELECT array_agg(x.refused OR x.mode = 1
-                     AND (SELECT true FROM competing_channels c WHERE c.channel = x.channel) IS NOT NULL
-                     AND ((SELECT true FROM subscriptions s WHERE s.channel = x.channel LIMIT 1) IS NOT NULL
-                          OR (SELECT true FROM channel_queue q WHERE q.channel = x.channel LIMIT 1) IS NOT NULL)
+                     AND (is_being_declared(x.channel)
+                          OR (SELECT true FROM competing_channels c WHERE c.channel = x.channel LIMIT 1) IS NOT NULL
+                         AND ((SELECT true FROM subscriptions s WHERE s.channel = x.channel LIMIT 1) IS NOT NULL
+                              OR (SELECT true FROM channel_queue q WHERE q.channel = x.channel LIMIT 1) IS NOT NULL))
                      ORDER BY x.n)
       INTO v_refused
       FROM unnest(v_channel, v_mode, v_refused) WITH ORDINALITY x (channel, mode, refused, n);

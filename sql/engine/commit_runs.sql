@@ -183,7 +183,7 @@ BEGIN
           FROM unnest(w_run, w_op, w_channel) WITH ORDINALITY x (run, op, channel, n)
          WHERE v_acc[x.run]
            AND (SELECT true FROM subscriptions s WHERE s.channel = x.channel AND s.instance_id = ids[x.run])
-           AND (SELECT true FROM competing_channels c WHERE c.channel = x.channel)
+           AND (SELECT true FROM competing_channels c WHERE c.channel = x.channel LIMIT 1)
          ORDER BY x.n
         RETURNING channel)
       INSERT INTO pokes (route_id, instance_id)

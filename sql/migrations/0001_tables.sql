@@ -141,11 +141,12 @@ CREATE TABLE subscriptions (
 CREATE INDEX subscriptions_instance ON subscriptions (instance_id);
 
 -- Channels of which one receiver gets each message. A channel that is not here is broadcast. Its subscriptions are in
--- the same table: a channel has one mode.
+-- the same table: a channel has one mode. Two rows say no more than one: a unique index would let a commit wait for the
+-- application that declared the channel and is still busy.
 CREATE TABLE competing_channels (
-  channel text NOT NULL,
-  CONSTRAINT competing_channels_pkey PRIMARY KEY (channel)
+  channel text NOT NULL
 );
+CREATE INDEX competing_channels_channel ON competing_channels (channel);
 
 -- Messages of competing channels that nobody has got yet.
 CREATE TABLE channel_queue (

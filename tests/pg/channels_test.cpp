@@ -106,6 +106,160 @@ TEST_F(Channels, AWaitWithoutASubscriptionIsNotRegistered) {
   EXPECT_EQ(counts({"channel_waits"}), "0");
 }
 
+// What happens beside a match. The matcher is session 2's claim, stopped after it paired and before it locks instances.
+class Matching : public Channels {
+ protected:
+  void SetUp() override {
+    std::string text = c.run("SELECT pg_get_functiondef('claim_runs'::regproc)");
+    c.run(text.replace(text.find("claim_runs("), 11, "plain_claim("));  // one that does not stop
+    schema.patch("claim_runs", "v_size := least(v_want, c_most_at_once);\n  WHILE",
+                 "PERFORM stop_at('matched');\n  v_size := least(v_want, c_most_at_once);\n  WHILE");
+    workers({"i1", "i2"});
+    b.run(start_session(2));
+  }
+  // What session 2's claim says in the end, after `beside` was done while it stood.
+  template <class Beside>
+  std::string matched(const std::string& sql, Beside beside) {
+    Gate gate(schema, "matched");
+    b.send(sql);
+    b.expect_blocked();
+    beside();
+    gate.open();
+    return b.collect();
+  }
+  std::string total() {
+    return c.run("SELECT (SELECT count(*) FROM channel_queue) + (SELECT count(*) FROM inbox WHERE kind = 2)");
+  }
+};
+
+TEST_F(Matching, AReceiverThatFinishesMeanwhileGivesTheMessageBack) {
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+  c.run("SELECT publish('jobs', '\"a\"')");
+  EXPECT_EQ(matched(claim(2), [&] {
+              a.send(commit(1, {{.id = "i1", .status = 2}}));
+              a.expect_blocked();
+            }),
+            "");
+  EXPECT_EQ(a.collect(), "1|t|t|[]");
+  EXPECT_EQ(total(), "1");
+  EXPECT_EQ(invariants(), "");
+  a.run(commit(1, {waits("i2")}));
+  EXPECT_EQ(b.run(claim(2, "instance_id, inbox -> 0 ->> 4")), "i2|a");
+  EXPECT_EQ(total(), "1");
+  EXPECT_EQ(counts({"pokes"}), "0");
+}
+
+TEST_F(Matching, BrokenAnEndThatLooksBeforeItDeletedItsWaitsLeavesTheMessageToTheDead) {
+  schema.patch("commit_runs", "DELETE FROM channel_waits WHERE instance_id = ANY (v_ended);\n      PERFORM clear_inbox(v_ended);",
+               "PERFORM clear_inbox(v_ended);\n      DELETE FROM channel_waits WHERE instance_id = ANY (v_ended);");
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+  c.run("SELECT publish('jobs', '1')");
+  matched(claim(2), [&] {
+    a.send(commit(1, {{.id = "i1", .status = 2}}));
+    a.expect_blocked();
+  });
+  a.collect();
+  EXPECT_EQ(counts({"channel_queue", "inbox"}), "0|1") << "until a claim clears it";
+}
+
+TEST_F(Matching, AWaitThatIsGivenUpMeanwhileBringsItsMessageToTheRun) {
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+  c.run("SELECT publish('jobs', '\"a\"')");
+  matched(claim(2), [&] {
+    a.send(commit(1, {{.id = "i1", .over = {5}}}));
+    a.expect_blocked();
+  });
+  EXPECT_THAT(a.collect(), AllOf(StartsWith("1|t|f|"), HasSubstr("2, 5, \"jobs\", \"a\"")))
+      << "the run keeps its lease, and gives it back";
+  EXPECT_EQ(a.run(commit(1, {{.id = "i1", .back = unread("i1")}})), "1|t|t|[]");
+  EXPECT_EQ(counts({"channel_queue", "inbox"}), "1|0");
+  EXPECT_EQ(invariants(), "");
+}
+
+TEST_F(Matching, AMatchSkipsAWaitThatIsBeingGivenUpAndComesBack) {
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+  a.run("BEGIN");
+  a.run(commit(1, {{.id = "i1", .over = {5}}}));
+  c.run("SELECT publish('jobs', '1')");
+  EXPECT_EQ(b.run(claim_summary(2, "skipped")), "1");
+  a.run("ROLLBACK");
+  EXPECT_EQ(invariants(), "");
+  a.run(commit(1, {{.id = "i1"}}));
+  EXPECT_EQ(b.run(claim(2)), "i1|2");
+}
+
+TEST_F(Matching, BrokenAMatchThatForgetsWhatItSkippedLosesTheMessage) {
+  schema.patch("match_channels",
+               "v_got := least(coalesce(cardinality(v_rows), 0), coalesce(cardinality(v_waits), 0));\n"
+               "        skipped := skipped + 1;\n        v_again := v_again || v_channel;",
+               "v_got := least(coalesce(cardinality(v_rows), 0), coalesce(cardinality(v_waits), 0));");
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+  a.run("BEGIN");
+  a.run(commit(1, {{.id = "i1", .over = {5}}}));
+  c.run("SELECT publish('jobs', '1')");
+  b.run(claim(2));
+  a.run("ROLLBACK");
+  EXPECT_THAT(invariants(), StartsWith("I6"));
+}
+
+TEST_F(Matching, AMatcherThatDiesHasDoneNothing) {
+  a.run(commit(1, {waits("i1")}));
+  c.run("SELECT publish('jobs', '1')");
+  b.run("BEGIN");
+  EXPECT_EQ(b.run(claim(2)), "i1|2");
+  EXPECT_EQ(a.run(claim_summary(1, "skipped")), "0") << "its pokes are in the other's hand";
+  b.disconnect();
+  c.wait_until("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = " + std::to_string(b.pid()));
+  EXPECT_EQ(invariants(), "");
+  EXPECT_EQ(counts({"channel_queue", "channel_waits"}), "1|1");
+  EXPECT_EQ(a.run(claim(1)), "i1|2");
+}
+
+TEST_F(Matching, AMatcherLeavesAChannelToTheOneThatHasItAndComesBack) {
+  a.run(commit(1, {waits("i1"), waits("i2")}));
+  c.run("SELECT publish('jobs', '1')");
+  c.run(start_session(3));
+  EXPECT_EQ(matched(claim(2), [&] {
+              c.run("SELECT publish('jobs', '2')");
+              std::string beside = claim_summary(3, "skipped");
+              EXPECT_EQ(c.run(beside.replace(beside.find("claim_runs"), 10, "plain_claim")), "1");
+            }),
+            "i1|2");
+  EXPECT_EQ(b.run(claim(2)), "i2|2");
+  EXPECT_EQ(got(), "i1|5|1\ni2|5|2");
+}
+
+TEST_F(Matching, WhoWaitsInSeveralPlacesMayGetSeveral) {
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}, {6, "jobs"}}}}));
+  c.run("SELECT publish('jobs', n::text::jsonb) FROM generate_series(1, 3) n");
+  b.run(claim(2));
+  EXPECT_EQ(got(), "i1|5|1\ni1|6|2");
+  EXPECT_THAT(a.run(commit(1, {{.id = "i1"}})), StartsWith("1|t|f|")) << "the holder finds them";
+}
+
+TEST_F(Matching, AParkedReceiverKeepsWhatItGot) {
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+  a.run(commit(1, {{.id = "i1", .status = 5, .note = "mismatch"}}));
+  c.run("SELECT publish('jobs', '1')");
+  EXPECT_EQ(b.run(claim(2)), "");
+  EXPECT_EQ(got(), "i1|5|1");
+  EXPECT_EQ(invariants(), "");
+  c.run("SELECT resume_workflow('i1')");
+  EXPECT_EQ(b.run(claim(2, "instance_id, inbox -> 0 ->> 2")), "i1|5");
+}
+
+TEST_F(Matching, MoreThanOneLookHandlesComesWithTheNext) {
+  a.run(commit(1, {{.id = "i1", .release = false}}));
+  std::vector<Did::Wait> many;
+  for (int op = 1; op <= 300; ++op) many.push_back({op, "jobs"});
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = many}}));
+  c.run("SELECT count(publish('jobs', '1')) FROM generate_series(1, 300) n");
+  EXPECT_EQ(b.run(claim_summary(2, "more")), "true");
+  EXPECT_EQ(invariants(), "");
+  b.run(claim(2));
+  EXPECT_EQ(counts({"channel_queue", "channel_waits"}), "0|0");
+}
+
 class Modes : public Channels {
  protected:
   void SetUp() override {
@@ -188,6 +342,63 @@ TEST_F(Modes, ACompetingSubscriberWaitsForABroadcastOnesCommit) {
   b.run("COMMIT");
 }
 
+TEST_F(Modes, AMessageOnItsWayToAQueueThatIsNoneAnyMoreGoesToTheSubscribers) {
+  a.run(subscribe("i1", 2));
+  a.run(commit(1, {{.id = "i1", .release = false, .subscriptions = {{"x", false}}}}));
+  b.run("BEGIN; SELECT publish('x', '\"late\"')");
+  Step other(schema);
+  other.run("BEGIN");
+  other.run(subscribe("i2", 1));  // the channel is abandoned, and empty for all it can see
+  b.run("COMMIT");
+  c.run(start_session(2));
+  c.run(claim(2));  // takes the publisher's poke, and still sees a competing channel
+  other.run("COMMIT");
+  EXPECT_EQ(invariants(), "");
+  c.run(claim(2));
+  EXPECT_EQ(c.run("SELECT instance_id, op, data FROM inbox WHERE kind = 2"), "i2|0|\"late\"");
+  EXPECT_EQ(counts({"channel_queue"}), "0");
+}
+
+TEST_F(Modes, ADeclaredChannelKeepsMessagesForItsFirstReceiver) {
+  c.run("SELECT declare_channel('x', 'competing'), declare_channel('x', 'competing')");
+  EXPECT_EQ(c.run("SELECT publish('x', '1')"), "1");
+  EXPECT_EQ(c.run("SELECT * FROM channels"), "x|competing|0|0|1");
+  EXPECT_EQ(c.error("SELECT declare_channel('x', 'broadcast')"), "55000 channel: 'x' is competing, and in use");
+  EXPECT_THAT(a.run(subscribe("i2", 1)), HasSubstr(refusal("competing", "broadcast")));
+  EXPECT_EQ(a.run(subscribe("i1", 2)), "[]");
+  a.run(commit(1, {{.id = "i1", .waits = {{5, "x"}}}}));
+  EXPECT_EQ(a.run(claim(1, "instance_id, inbox -> 0 ->> 4")), "i1|1");
+}
+
+TEST_F(Modes, ADeclarationOfAChannelInUseIsRefused) {
+  a.run(subscribe("i1", 1));
+  EXPECT_EQ(c.error("SELECT declare_channel('x', 'competing')"), "55000 channel: 'x' is broadcast, and in use");
+  EXPECT_EQ(c.error("SELECT declare_channel('x', 'odd')"), "22023 mode: must be broadcast or competing, not 'odd'");
+  EXPECT_EQ(c.error("SELECT declare_channel('', 'competing')"), "22023 channel: must not be empty");
+  c.run("SELECT declare_channel('y', 'competing'), declare_channel('y', 'broadcast')");
+  EXPECT_EQ(counts({"competing_channels"}), "0");
+}
+
+TEST_F(Modes, AnOpenDeclarationHoldsUpNobodyAndWhatDependsOnItIsRefused) {
+  b.run("BEGIN; SELECT declare_channel('x', 'competing')");
+  EXPECT_THAT(a.run(subscribe("i1", 1)), HasSubstr("ChannelModeConflict"));
+  EXPECT_EQ(a.run(subscribe("i2", 2)), "[]");
+  a.run(commit(1, {{.id = "i2", .release = false, .subscriptions = {{"other", true}}}}));
+  b.run("COMMIT");
+  EXPECT_EQ(c.run("SELECT channel, mode, subscribers FROM channels ORDER BY 1"), "other|broadcast|1\nx|competing|1");
+  EXPECT_EQ(invariants(), "");
+}
+
+TEST_F(Modes, ADeclarationWaitsForACommitThatSubscribes) {
+  a.run("BEGIN");
+  a.run(subscribe("i1", 1));
+  b.send("SELECT declare_channel('x', 'competing')");
+  b.expect_blocked();
+  a.run("COMMIT");
+  EXPECT_EQ(b.collect_error(), "55000 channel: 'x' is broadcast, and in use");
+  a.run(subscribe("i2", 1, "z"));  // and the lock it waited for is gone
+}
+
 class Groups : public Storage {};
 
 TEST_F(Groups, AMessageToAGroupReachesItsMembersAndNobodyElse) {
@@ -208,6 +419,34 @@ TEST_F(Groups, AMessageToAGroupReachesItsMembersAndNobodyElse) {
   EXPECT_EQ(c.run("SELECT * FROM workflow_groups"), "other|i3");
   EXPECT_EQ(b.run("SELECT publish_to_group('team', 'c', '1') IS NOT NULL"), "t");
   EXPECT_EQ(invariants(), "");
+}
+
+TEST_F(Groups, WhoJoinsWhileAMessageIsOnItsWayGetsItOrNot) {
+  leased("i1");
+  b.run("BEGIN; SELECT publish_to_group('team', 'c', '\"before\"')");
+  a.run("BEGIN");
+  a.run(commit(1, {{.id = "i1", .release = false, .groups = {{"team", true}}}}));
+  b.run("COMMIT");
+  a.run("COMMIT");
+  EXPECT_EQ(counts({"inbox"}), "0") << "it had not joined when that statement looked";
+  b.run("SELECT publish_to_group('team', 'c', '1')");
+  a.run("BEGIN");
+  a.run(commit(1, {{.id = "i1", .release = false, .groups = {{"team", false}}}}));
+  b.run("SELECT publish_to_group('team', 'c', '2')");
+  a.run("COMMIT");
+  b.run("SELECT publish_to_group('team', 'c', '3')");
+  EXPECT_EQ(c.run("SELECT string_agg(data::text, ' ' ORDER BY id) FROM inbox"), "1 2") << "it was still in";
+  EXPECT_EQ(invariants(), "");
+}
+
+TEST_F(Groups, AMemberThatFinishesMeanwhileLeavesNothing) {
+  leased("i1");
+  a.run(commit(1, {{.id = "i1", .release = false, .groups = {{"team", true}}}}));
+  b.run("BEGIN; SELECT publish_to_group('team', 'c', '1')");
+  a.run(commit(1, {{.id = "i1", .status = 2}}));
+  b.run("COMMIT");
+  EXPECT_EQ(a.run(claim(1)), "");
+  EXPECT_EQ(counts({"inbox", "pokes", "group_members"}), "0|0|0");
 }
 
 class Recur : public Storage {
@@ -246,6 +485,60 @@ TEST_F(Recur, MessagesStayAndWhatBelongedToOldOperationsGoes) {
   a.run(commit(1, {recur()}));
   EXPECT_EQ(c.run("SELECT kind, name, seen FROM inbox ORDER BY id"), "2|later|t\n2|unread|f\n6||f\n1||f");
   EXPECT_EQ(a.run(claim(1, "left_behind, jsonb_array_length(inbox)")), "t|3");
+}
+
+TEST_F(Recur, ATimerThatFiresMeanwhileDoesNotReachTheNextGeneration) {
+  leased("i1");
+  a.run(commit(1, {{.id = "i1", .release = false, .timers = {{1, 1, 0, ""}, {2, 1, 3600000000, ""}}}}));
+  b.run("BEGIN; SELECT * FROM fire_timers('{1}', 10)");
+  a.send(commit(1, {recur()}));
+  a.expect_blocked();
+  b.run("COMMIT");
+  EXPECT_EQ(a.collect(), "1|t|t|[]");
+  EXPECT_EQ(c.run("SELECT kind FROM inbox"), "1") << "only its start";
+  EXPECT_EQ(counts({"deadlines"}), "0");
+}
+
+TEST_F(Recur, BrokenACommitThatClearsTheInboxFirstHandsTheTimerToTheNextGeneration) {
+  schema.patch("commit_runs", "DELETE FROM deadlines WHERE instance_id = ANY (v_recurred);", "");
+  schema.patch("commit_runs", "INSERT INTO inbox (instance_id, kind, data)\n      SELECT ids[x.run], 1",
+               "DELETE FROM deadlines WHERE instance_id = ANY (v_recurred);\n"
+               "      INSERT INTO inbox (instance_id, kind, data)\n      SELECT ids[x.run], 1");
+  leased("i1");
+  a.run(commit(1, {{.id = "i1", .release = false, .timers = {{1, 1, 0, ""}}}}));
+  b.run("BEGIN; SELECT * FROM fire_timers('{1}', 10)");
+  a.send(commit(1, {recur()}));
+  a.expect_blocked();
+  b.run("COMMIT");
+  a.collect();
+  EXPECT_EQ(c.run("SELECT kind FROM inbox ORDER BY id"), "3\n1");
+}
+
+TEST_F(Recur, ACancelMeanwhileReachesTheNextGeneration) {
+  leased("i1");
+  b.run("BEGIN; SELECT cancel_workflow('i1', 'why')");
+  EXPECT_EQ(a.run(commit(1, {recur()})), "1|t|t|[]");
+  b.run("COMMIT");
+  EXPECT_EQ(invariants(), "");
+  EXPECT_EQ(a.run(claim(1, "generation, inbox -> 0 -> 1, inbox -> 1 -> 1")), "1|6|1");
+}
+
+TEST_F(Recur, AWaitForACompetingMessageDoesNotOutliveItsGeneration) {
+  leased("i1");
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}, .subscriptions = {{"jobs", true, 2}}}}));
+  a.run(commit(1, {recur()}));
+  EXPECT_EQ(counts({"channel_waits", "subscriptions"}), "0|1");
+  c.run("SELECT publish('jobs', '1')");
+  EXPECT_EQ(a.run(claim(1, "jsonb_array_length(inbox)")), "1");
+  EXPECT_EQ(counts({"channel_queue"}), "1");
+}
+
+TEST_F(Recur, AStaleLeaseArchivesNothing) {
+  leased("i1");
+  auto run = recur();
+  run.token = 7;
+  EXPECT_EQ(a.run(commit(1, {run})), "1|f|f|[]");
+  EXPECT_EQ(counts({"history", "history_archive", "pokes"}), "1|0|0");
 }
 
 }  // namespace

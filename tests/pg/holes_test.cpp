@@ -215,6 +215,66 @@ TEST_F(HoleH6, BrokenAForeignKeyAndForUpdateWaitForTheApplication) {
   EXPECT_EQ(script(), "");
 }
 
+// H7. A publisher to a competing channel and a run that begins to wait for a message of it, side by side.
+class HoleH7 : public Holes {
+ protected:
+  void script() {
+    leased();
+    a.run(commit(1, {{.id = "i1", .release = false, .subscriptions = {{"jobs", true, 2}}}}));
+    a.run("BEGIN");
+    a.run(commit(1, {{.id = "i1", .waits = {{5, "jobs"}}}}));
+    c.run("BEGIN");
+    c.run("SELECT publish('jobs', '1')");
+    a.run("COMMIT");
+    c.run("COMMIT");
+  }
+};
+
+TEST_F(HoleH7, APublisherAndAReceiverSideBySideFindEachOther) {
+  script();
+  EXPECT_EQ(invariants(), "");
+  EXPECT_EQ(a.run(claim(1, "instance_id, inbox -> 0 ->> 2, inbox -> 0 ->> 4")), "i1|5|1");
+}
+
+TEST_F(HoleH7, BrokenEachLooksForTheOtherAndBothWaitForEver) {
+  schema.patch("poke_channel", "INSERT INTO pokes (route_id, instance_id) VALUES (0, v_channel);",
+               "PERFORM match_channels(ARRAY[v_channel]);");
+  schema.patch("commit_runs", "INSERT INTO pokes (route_id, instance_id)\n      SELECT DISTINCT 0, w.channel\n"
+               "        FROM waiting w;", "SELECT count(*) INTO v_hints FROM waiting w;\n"
+               "      PERFORM match_channels(w_channel);");
+  schema.patch("match_channels", "NOT pg_try_advisory_xact_lock(v_class, hashtext(v_channel))", "false");
+  script();
+  EXPECT_THAT(invariants(), StartsWith("I6: a queued message and a wait of one channel imply a channel poke"));
+  EXPECT_EQ(a.run(claim(1)), "");
+}
+
+// H8. A subscription is committed after the snapshot of a publisher was taken.
+class HoleH8 : public Holes {
+ protected:
+  // Who got it: claims as session 1.
+  std::string script(const std::string& level) {
+    leased();
+    c.run("BEGIN ISOLATION LEVEL " + level + "; SELECT count(*) FROM instances");
+    a.run(commit(1, {{.id = "i1", .subscriptions = {{"news", true}}}}));
+    EXPECT_EQ(c.run("SELECT publish('news', '1') IS NOT NULL"), "t");
+    c.run("COMMIT");
+    return a.run(claim(1, "instance_id, inbox -> 0 ->> 4"));
+  }
+};
+
+TEST_F(HoleH8, ASubscriberYoungerThanThePublishersSnapshotGetsTheMessage) {
+  EXPECT_EQ(script("REPEATABLE READ"), "i1|1");
+  EXPECT_EQ(invariants(), "");
+  EXPECT_EQ(counts({"deferred_messages", "pokes"}), "0|0");
+}
+
+TEST_F(HoleH8, AlsoOfASerializableOne) { EXPECT_EQ(script("SERIALIZABLE"), "i1|1"); }
+
+TEST_F(HoleH8, BrokenAPublisherThatLooksWithItsOldSnapshotReachesNobody) {
+  schema.patch("publish", "snapshot_may_be_old()", "false");
+  EXPECT_EQ(script("REPEATABLE READ"), "");
+}
+
 // H9. A claim is under way when its session is ended.
 class HoleH9 : public Holes {
  protected:
