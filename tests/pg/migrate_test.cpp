@@ -102,7 +102,7 @@ TEST_F(Migrate, ANewerSchemaMadeForOlderProgramsIsUsedAndLeftAlone) {
 
 TEST_F(Migrate, FunctionsAreMadeAnewWhenTheirTextChanged) {
   migrate();
-  const std::string body = "SELECT md5(string_agg(prosrc, '' ORDER BY proname)) FROM pg_proc "
+  const std::string body = "SELECT md5(string_agg(prosrc, '' ORDER BY proname, proargtypes::text)) FROM pg_proc "
                            "WHERE pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())";
   const auto before = conn.query(body)->str(0, 0);
   schema.patch("claim_runs", "SKIP LOCKED) i", ") i");
