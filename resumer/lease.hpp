@@ -13,6 +13,7 @@ namespace romancy::resumer {
 
 struct Resumer::Attempting {
   ActivityStart start;
+  std::uint64_t id = 0;              // of this attempt in this process: what answers for another is dropped
   std::stop_source stop;
   std::unique_ptr<io::Alarm> delay;  // a short retry waits here
   bool begun = false;                // it is with the pool
@@ -43,6 +44,10 @@ Output merge(Output earlier, Output later);
 // Runs one attempt of an activity on a pool thread; never throws.
 ActivityOutcome run_attempt(const ActivityRef* activity, const ActivityStart& start, const std::string& instance_id,
                             const std::stop_token& stop);
+// The same, as an outcome of that attempt.
+ActivityOutcome outcome_of(const ActivityStart& start, AttemptResult result);
+// It had no result within its time.
+ActivityOutcome timed_out(const ActivityStart& start, std::chrono::milliseconds timeout);
 // The output says no more than "the start row was told": durable already, so its activities may begin before a commit.
 bool says_only_started(const Output& output);
 

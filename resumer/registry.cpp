@@ -40,7 +40,7 @@ Result<Registry> Registry::make(const std::vector<WorkflowRef>& workflows, const
     if (const auto problem = name_problem(activity.name()); !problem.empty()) {
       return refuse("activity '" + activity.name() + "': name: " + problem);
     }
-    if (const auto problem = detail::retry_problem(activity.retry()); !problem.empty()) {
+    if (const auto problem = detail::options_problem(activity.options()); !problem.empty()) {
       return refuse("activity '" + activity.name() + "': " + problem);
     }
     if (!registry.activities_.emplace(activity.name(), activity).second) {

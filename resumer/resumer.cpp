@@ -171,7 +171,7 @@ void Resumer::replay(Lease& lease, const std::vector<HistoryRow>& history, std::
   lease.is_new = history.empty();
   lease.run->clock(clock_us());
   if (auto replayed = lease.run->replay(history); !replayed) return park(lease, replayed.error().text);
-  lease.committed_seq = lease.run->last_seq();
+  lease.committed_seq = history.empty() ? 0 : history.back().seq;  // the run may have gone on by itself
   deliver(lease, inbox);
 }
 
@@ -352,24 +352,45 @@ void Resumer::run_activity(const std::string& instance_id, std::int64_t token, s
     slot_.record(Histogram::start_to_activity, std::chrono::microseconds(clock_us() - lease->created_us));
   }
   ++running_;
-  pool_->submit({[ref = registry_.activity(attempt.start.name), start = attempt.start, instance_id,
-                  stop = attempt.stop.get_token()] { return run_attempt(ref, start, instance_id, stop); },
-                 [this, instance_id, token](const ActivityOutcome& outcome) {
-                   --running_;
-                   slot_.add(Counter::activities_run);
-                   if (!outcome.ok) slot_.add(Counter::activities_failed);
-                   activity_done(instance_id, token, outcome);
-                   if (drained_) end_drain();
+  attempt.id = ++last_attempt_;
+  const ActivityRef* ref = registry_.activity(attempt.start.name);
+  const auto timeout = ref != nullptr ? ref->options().timeout : 0ms;
+  pool_->submit({.name = attempt.start.name,
+                 .timeout = timeout,
+                 .stop = attempt.stop,
+                 .work = [ref, start = attempt.start, instance_id, stop = attempt.stop.get_token()](
+                             const std::stop_token&) { return run_attempt(ref, start, instance_id, stop); },
+                 .done = [this, instance_id, token, id = attempt.id, start = attempt.start,
+                          timeout](std::optional<ActivityOutcome> outcome) {
+                   attempt_over(instance_id, token, id, outcome ? *outcome : timed_out(start, timeout));
                  }});
 }
 
+// An attempt on a thread or on the loop has ended, however.
+void Resumer::attempt_over(const std::string& instance_id, std::int64_t token, std::uint64_t id,
+                           const ActivityOutcome& outcome) {
+  --running_;
+  slot_.add(Counter::activities_run);
+  if (!outcome.ok) slot_.add(Counter::activities_failed);
+  if (attempting(instance_id, token, outcome.op, id) != nullptr) activity_done(instance_id, token, outcome);
+  if (drained_) end_drain();
+}
+
 void Resumer::activity_done(const std::string& instance_id, std::int64_t token, const ActivityOutcome& outcome) {
+  Lease& lease = *held(instance_id, token);
+  lease.attempts.erase(outcome.op);
+  lease.run->clock(clock_us());
+  if (auto told = lease.run->activity_done(outcome); !told) return park(lease, told.error().text);
+  step(lease);
+}
+
+// Null: it ran for a lease or a try that is gone. Its successor, if there is one, runs it again.
+Resumer::Attempting* Resumer::attempting(const std::string& instance_id, std::int64_t token, std::int32_t op,
+                                         std::uint64_t id) {
   Lease* lease = held(instance_id, token);
-  if (lease == nullptr || lease->giving_up || !lease->broken.empty()) return;  // it ran for a lease that is gone: its successor runs it again
-  lease->attempts.erase(outcome.op);
-  lease->run->clock(clock_us());
-  if (auto told = lease->run->activity_done(outcome); !told) return park(*lease, told.error().text);
-  step(*lease);
+  if (lease == nullptr || lease->giving_up || !lease->broken.empty()) return nullptr;
+  const auto found = lease->attempts.find(op);
+  return found != lease->attempts.end() && found->second.id == id ? &found->second : nullptr;
 }
 
 // ----------------------------------------------------------------------------------------------------------- leases

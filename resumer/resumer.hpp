@@ -84,7 +84,9 @@ class Resumer final : public proc::Service {
   void start_activities(Lease& lease, std::vector<ActivityStart> activities);
   void stop_activities(Lease& lease, const std::vector<std::int32_t>& ops);
   void run_activity(const std::string& instance_id, std::int64_t token, std::int32_t op);
+  void attempt_over(const std::string& instance_id, std::int64_t token, std::uint64_t id, const ActivityOutcome& outcome);
   void activity_done(const std::string& instance_id, std::int64_t token, const ActivityOutcome& outcome);
+  Attempting* attempting(const std::string& instance_id, std::int64_t token, std::int32_t op, std::uint64_t id);
   void park(Lease& lease, const std::string& why);
   void fail_on_data(Lease& lease, const Error& why);
   void look_at_held(const std::string& instance_id);
@@ -118,7 +120,8 @@ class Resumer final : public proc::Service {
   bool ending_ = false, hurried_ = false;
   io::Alarm hurry_;                       // draining: the activities had their time
   std::chrono::steady_clock::time_point beat_answered_{};
-  std::size_t running_ = 0;               // activity attempts on the pool
+  std::size_t running_ = 0;               // activity attempts whose outcome is awaited
+  std::uint64_t last_attempt_ = 0;
   std::unique_ptr<ActivityPool> pool_;    // last: its threads end first
 };
 

@@ -16,7 +16,8 @@
 //   activity   asking is not recorded; activity_completed or activity_failed is. A pause of more than a second before
 //              the next attempt is recorded (activity_retry, deadline of kind retry) and so is its end (timer_fired
 //              "retry"), so that a rebuilt run knows how many attempts were made and whether to wait. Shorter pauses
-//              are not recorded.
+//              are not recorded, except the first of a policy with max_duration: its row says when the first attempt
+//              began ("first_us").
 //   receive    wait_started, always; then message_received or wait_timed_out.
 //   cancel     cancel_requested: thrown at whatever the code waits for at that point of history. While an activity is
 //              under way (or may have been, in a run that was rebuilt) the row stays in the inbox: first the result is
@@ -100,6 +101,7 @@ struct ActivityOutcome {
   std::string data;                  // ok: the result as JSON text
   std::string error_type, error_message;
   bool terminal = false;             // the activity said: do not retry
+  bool retryable = false;            // the database said: try again, whatever the policy says of this type
 };
 
 struct Output {

@@ -222,26 +222,41 @@ Result<void> RunCore::activity_done(const ActivityOutcome& outcome) {
 void RunCore::attempt_failed(std::int32_t op, Open& open, const ActivityOutcome& outcome) {
   const ActivityRef* activity = registry_.activity(open.name);
   const RetryPolicy policy = activity != nullptr ? activity->retry() : RetryPolicy{.attempts = 1};
-  std::string data =
-      dump_json(Json{{"type", outcome.error_type}, {"message", outcome.error_message}, {"attempt", outcome.attempt}});
-  if (outcome.terminal || (policy.attempts != 0 && open.attempt >= policy.attempts)) {
-    return tell(HistoryKind::activity_failed, op, std::string(open.name), std::move(data));
-  }
+  Json row{{"type", outcome.error_type}, {"message", outcome.error_message}, {"attempt", outcome.attempt}};
+  const auto pause =
+      detail::next_attempt(policy,
+                           {.number = open.attempt,
+                            .type = outcome.error_type,
+                            .terminal = outcome.terminal,
+                            .retryable = outcome.retryable,
+                            .since_first = std::chrono::microseconds(clock_ - open.first_us)},
+                           operation_key(info_.instance_id, op, info_.generation));
+  if (!pause) return tell(HistoryKind::activity_failed, op, std::string(open.name), dump_json(row));
   if (held_ && open.ask != nullptr && open.ask->scope().open_to_the_top()) {
     open.phase = Phase::pausing;  // no other attempt; settle() finds nobody busy and lets the cancellation through
     return;
   }
-  const auto pause = detail::retry_delay(policy, open.attempt, operation_key(info_.instance_id, op, info_.generation));
-  if (pause <= kShortPause) {
+  const bool limited = policy.max_duration.count() != 0;
+  if (*pause <= kShortPause && (!limited || open.first_recorded)) {
     ++open.attempt;
     open.phase = Phase::to_start;
     open.may_run = true;  // a cancel waits for the attempt to come: its predecessor may have had its effect
-    open.delay = pause;
+    open.delay = *pause;
+    open.last_failure = dump_json(row);
     return;
   }
+  if (limited) row["first_us"] = open.first_us;
   open.timed = true;
-  pending_.timers.push_back({op, TimerKind::retry, pause, std::nullopt});
-  tell(HistoryKind::activity_retry, op, std::string(open.name), std::move(data));
+  pending_.timers.push_back({op, TimerKind::retry, *pause, std::nullopt});
+  tell(HistoryKind::activity_retry, op, std::string(open.name), dump_json(row));
+}
+
+// A pause may have ended long after it should: nobody was there to see it.
+bool RunCore::too_late(const Open& open) const {
+  if (open.waits != Waits::activity || open.phase != Phase::to_start || open.last_failure.empty()) return false;
+  const ActivityRef* activity = registry_.activity(open.name);
+  return activity != nullptr && activity->retry().max_duration.count() != 0 && open.first_us != 0 &&
+         std::chrono::microseconds(clock_ - open.first_us) > activity->retry().max_duration;
 }
 
 // --------------------------------------------------------------------------------------------------------- being told
@@ -277,7 +292,13 @@ void RunCore::told(HistoryKind kind, std::int32_t op, const std::string& data) {
     }
     case HistoryKind::activity_retry: {
       Open& open = opens_.at(op);
-      open.attempt = attempt_of(parsed(data)) + 1;
+      const Json row = parsed(data);
+      open.attempt = attempt_of(row) + 1;
+      if (const auto first = row.find("first_us"); first != row.end() && first->is_number_integer()) {
+        open.first_us = first->get<std::int64_t>();
+        open.first_recorded = true;
+      }
+      open.last_failure = data;
       open.phase = Phase::pausing;
       open.timed = true;
       break;
@@ -389,6 +410,12 @@ bool RunCore::settle_one() {
       return true;
     }
   }
+  for (const auto& [op, open] : opens_) {
+    if (!too_late(open)) continue;
+    const std::string name = open.name, failure = open.last_failure;
+    tell(HistoryKind::activity_failed, op, name, failure);
+    return true;
+  }
   if (held_ && !busy()) {
     const EndRequest request = *std::exchange(held_, std::nullopt);
     if (request.inbox_id) pending_.consumed.push_back(*request.inbox_id);
@@ -459,6 +486,7 @@ Output RunCore::take() {
       out.activities.push_back({op, open.attempt, open.name, open.input,
                                 operation_key(info_.instance_id, op, info_.generation), std::exchange(open.delay, {})});
       open.phase = Phase::under_way;
+      if (open.first_us == 0) open.first_us = clock_;
     }
     if (open.phase == Phase::under_way) out.release = false;
   }

@@ -57,6 +57,9 @@ class RunCore final : public Run, private detail::Host {
     int attempt = 1;
     std::string input{};
     std::chrono::milliseconds delay{0};
+    std::int64_t first_us = 0;      // when the first attempt was handed out, by the database's clock; 0: not yet
+    bool first_recorded = false;    // history says so: it survives this process
+    std::string last_failure{};     // what the last attempt that is recorded or made here failed with
   };
   using Opens = std::map<std::int32_t, Open>;
   struct Compensation {
@@ -89,6 +92,7 @@ class RunCore final : public Run, private detail::Host {
   [[nodiscard]] bool busy() const;  // an activity is (or may be) under way that a cancel must wait for
   void ask_to_end(EndRequest request);
   void attempt_failed(std::int32_t op, Open& open, const ActivityOutcome& outcome);
+  [[nodiscard]] bool too_late(const Open& open) const;  // max_duration is over: no attempt begins any more
   Open* find(std::int32_t op, Waits waits);
   void over(std::int32_t op);
   void leave(std::int32_t op, const Open& open);

@@ -181,7 +181,21 @@ std::string retry_problem(const RetryPolicy& policy) {
     return range("coefficient", std::to_string(policy.coefficient), "1 .. 1000");
   }
   if (!(policy.jitter >= 0 && policy.jitter <= 1)) return range("jitter", std::to_string(policy.jitter), "0 .. 1");
+  if (policy.max_duration < 0ms || policy.max_duration > kYear) {
+    return range("max_duration", std::to_string(policy.max_duration.count()) + " ms", "0 ms .. 366 days (0: no limit)");
+  }
+  for (std::size_t i = 0; i < policy.non_retryable.size(); ++i) {
+    if (policy.non_retryable[i].empty()) return "retry.non_retryable: entry " + std::to_string(i + 1) + " is empty";
+  }
   return {};
+}
+
+std::string options_problem(const ActivityOptions& options) {
+  using namespace std::chrono_literals;
+  if (options.timeout < 0ms || options.timeout > 24h * 366) {
+    return "timeout: " + std::to_string(options.timeout.count()) + " ms is not in 0 ms .. 366 days (0: none)";
+  }
+  return retry_problem(options.retry);
 }
 
 std::chrono::milliseconds retry_delay(const RetryPolicy& policy, int attempt, const std::string& key) {
@@ -199,12 +213,25 @@ std::chrono::milliseconds retry_delay(const RetryPolicy& policy, int attempt, co
       std::max<std::int64_t>(1, static_cast<std::int64_t>(full * (1 - policy.jitter * part))));
 }
 
+std::optional<std::chrono::milliseconds> next_attempt(const RetryPolicy& policy, const FailedAttempt& failed,
+                                                      const std::string& key) {
+  if (failed.terminal || (policy.attempts != 0 && failed.number >= policy.attempts)) return std::nullopt;
+  const auto& kinds = policy.non_retryable;
+  if (!failed.retryable && std::find(kinds.begin(), kinds.end(), failed.type) != kinds.end()) return std::nullopt;
+  const auto pause = retry_delay(policy, failed.number, key);
+  if (policy.max_duration.count() != 0 && failed.since_first + pause > policy.max_duration) return std::nullopt;
+  return pause;
+}
+
 }  // namespace detail
 
 AttemptResult ActivityRef::run(Attempt& attempt, const std::string& input) const noexcept {
   AttemptResult result;
   try {
-    result.data = definition_->call(attempt, input);
+    if (definition_->kind() != detail::ActivityKind::blocking) {
+      throw TerminalError("activity '" + name() + "' is not a blocking one", "WrongKind");
+    }
+    result.data = static_cast<const detail::BlockingDefinition&>(*definition_).call(attempt, input);
     result.ok = true;
   } catch (...) {
     auto error = detail::current_error();

@@ -241,10 +241,14 @@ void Resumer::end_drain() {
   }
   ending_ = true;
   hurry_.cancel();
+  // A function that has not returned keeps its thread, and the thread this process: process.cpp waits to the end of
+  // stop_timeout, and then no longer.
   const auto finish = [this] {
     hub_.stop();
     conn_.close();
-    drained_();
+    if (!pool_->busy()) return drained_();
+    log::warn("activities have not returned yet", {{"threads", pool_->threads()}});
+    pool_->on_idle([this] { drained_(); });
   };
   if (session_ == 0 || !conn_.up()) return finish();
   heart_.cancel();

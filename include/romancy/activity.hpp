@@ -10,6 +10,7 @@
 // attempt, the attempt is made again, with the same key(): give the key to whatever has the effect, so that it happens
 // once. Attempts run on several threads at once; what they share is theirs to lock.
 #pragma once
+#include <chrono>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -49,32 +50,100 @@ class Attempt {
 
 struct ActivityOptions {
   RetryPolicy retry{};
+  // Of one attempt, from its beginning; 0: none. When it is over the attempt is asked to stop and has failed, for the
+  // workflow at once, with the type "AttemptTimedOut"; the policy decides about another. A function that does not
+  // return keeps its thread (resumer/activity_pool.hpp says how many may), and what it returns later is dropped: the
+  // next attempt may run beside it.
+  std::chrono::milliseconds timeout{0};
 };
 
 // What came of one attempt, for the engine.
 struct AttemptResult {
   bool ok = false;
-  std::string data;  // ok: the result as JSON text ("null" for void)
-  std::string error_type, error_message;
-  bool terminal = false;  // no other attempt can help
+  std::string data{};  // ok: the result as JSON text ("null" for void)
+  std::string error_type{}, error_message{};
+  bool terminal = false;   // no other attempt can help
+  bool retryable = false;  // another may help, whatever the policy says of this type
 };
 
 namespace detail {
 
+enum class ActivityKind { blocking, transactional, asynchronous };
+
 class ActivityDefinition {
  public:
-  ActivityDefinition(std::string name, RetryPolicy retry) : name_(std::move(name)), retry_(retry) {}
+  ActivityDefinition(std::string name, ActivityKind kind, ActivityOptions options)
+      : name_(std::move(name)), options_(std::move(options)), kind_(kind) {}
   virtual ~ActivityDefinition() = default;
-  // Throws what the user's function throws.
-  virtual std::string call(Attempt& attempt, const std::string& input) const = 0;
 
   [[nodiscard]] const std::string& name() const { return name_; }
-  [[nodiscard]] const RetryPolicy& retry() const { return retry_; }
+  [[nodiscard]] const ActivityOptions& options() const { return options_; }
+  [[nodiscard]] ActivityKind kind() const { return kind_; }
 
  private:
   std::string name_;
-  RetryPolicy retry_;
+  ActivityOptions options_;
+  ActivityKind kind_;
 };
+
+class BlockingDefinition : public ActivityDefinition {
+ public:
+  BlockingDefinition(std::string name, ActivityOptions options)
+      : ActivityDefinition(std::move(name), ActivityKind::blocking, std::move(options)) {}
+  // Throws what the user's function throws.
+  virtual std::string call(Attempt& attempt, const std::string& input) const = 0;
+};
+
+// Empty, or which option is wrong and what it may be: "timeout: -1 ms is not in ..".
+std::string options_problem(const ActivityOptions& options);
+
+// The compile-time checks that all kinds of activities share: f(First&) or f(First&, In).
+template <class F, class First>
+struct ActivityCall {
+  using Call = Signature<F>;
+  static_assert(Call::kKnown, "romancy: an activity is a function or a lambda with plain parameter types (no auto)");
+  using Params = typename Call::Params;
+  static_assert(!Call::kMutable, "romancy: an activity's lambda must not be mutable: several attempts run at once");
+  static_assert(std::is_same_v<typename FirstOf<Params>::Type, First&> && std::tuple_size_v<Params> <= 2,
+                "romancy: an activity is called as f(romancy::Attempt&) or f(romancy::Attempt&, Input); "
+                "a transactional one with romancy::Transaction&, an asynchronous one with romancy::AsyncAttempt&");
+  using Given = typename InputOf<Params>::Type;
+  static_assert(!std::is_lvalue_reference_v<Given> || std::is_const_v<std::remove_reference_t<Given>>,
+                "romancy: an activity takes its input by value or by const reference");
+  using In = std::remove_cvref_t<Given>;
+  using Result = typename Call::Result;
+};
+
+template <class In, class Out>
+constexpr void check_converts() {
+  if constexpr (!std::is_void_v<In>) {
+    static_assert(FromJson<In> && ToJson<In>,
+                  "romancy: an activity's input needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+  }
+  if constexpr (!std::is_void_v<Out>) {
+    static_assert(FromJson<Out> && ToJson<Out>,
+                  "romancy: a result needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+  }
+}
+
+// Calls the function with the input, and gives the result as JSON text.
+template <class In, class Out, class F, class First>
+std::string call_with_text(const F& function, First& first, const std::string& input) {
+  const auto result = [](auto&& call) -> std::string {
+    if constexpr (std::is_void_v<Out>) {
+      call();
+      return "null";
+    } else {
+      return to_text(call(), "result");
+    }
+  };
+  if constexpr (std::is_void_v<In>) {
+    return result([&]() -> Out { return function(first); });
+  } else {
+    In value = from_text<In>(input, "input");
+    return result([&]() -> Out { return function(first, std::move(value)); });
+  }
+}
 
 }  // namespace detail
 
@@ -85,8 +154,12 @@ class ActivityRef {
       : definition_(std::move(definition)) {}
 
   [[nodiscard]] const std::string& name() const noexcept { return definition_->name(); }
-  [[nodiscard]] const RetryPolicy& retry() const noexcept { return definition_->retry(); }
-  // For the engine: makes one attempt on this thread. Never throws; what the function threw is in the result.
+  [[nodiscard]] const ActivityOptions& options() const noexcept { return definition_->options(); }
+  [[nodiscard]] const RetryPolicy& retry() const noexcept { return definition_->options().retry; }
+  // For the engine.
+  [[nodiscard]] const detail::ActivityDefinition& definition() const noexcept { return *definition_; }
+  // For the engine: makes one attempt of a blocking activity on this thread. Never throws; what the function threw is
+  // in the result.
   [[nodiscard]] AttemptResult run(Attempt& attempt, const std::string& input) const noexcept;
 
  private:
@@ -103,30 +176,16 @@ class Activity : public ActivityRef {
 namespace detail {
 
 template <class F, class In, class Out>
-class ActivityOf final : public ActivityDefinition {
+class ActivityOf final : public BlockingDefinition {
  public:
-  ActivityOf(std::string name, F function, RetryPolicy retry)
-      : ActivityDefinition(std::move(name), retry), function_(std::move(function)) {}
+  ActivityOf(std::string name, F function, ActivityOptions options)
+      : BlockingDefinition(std::move(name), std::move(options)), function_(std::move(function)) {}
 
   std::string call(Attempt& attempt, const std::string& input) const override {
-    if constexpr (std::is_void_v<In>) {
-      return result([&]() -> Out { return function_(attempt); });
-    } else {
-      In value = from_text<In>(input, "input");
-      return result([&]() -> Out { return function_(attempt, std::move(value)); });
-    }
+    return call_with_text<In, Out>(function_, attempt, input);
   }
 
  private:
-  template <class Call>
-  static std::string result(Call&& call) {
-    if constexpr (std::is_void_v<Out>) {
-      call();
-      return "null";
-    } else {
-      return to_text(call(), "result");
-    }
-  }
   F function_;
 };
 
@@ -136,28 +195,15 @@ class ActivityOf final : public ActivityDefinition {
 // run_worker(), which refuses to start.
 template <class F>
 auto activity(std::string name, F function, ActivityOptions options = {}) {
-  using Call = detail::Signature<F>;
-  static_assert(Call::kKnown, "romancy: an activity is a function or a lambda with plain parameter types (no auto)");
-  if constexpr (Call::kKnown) {
-    using Params = typename Call::Params;
-    static_assert(!Call::kMutable, "romancy: an activity's lambda must not be mutable: several threads run it at once");
-    static_assert(std::is_same_v<typename detail::FirstOf<Params>::Type, Attempt&> && std::tuple_size_v<Params> <= 2,
-                  "romancy: an activity is called as f(romancy::Attempt&) or f(romancy::Attempt&, Input)");
-    using Given = typename detail::InputOf<Params>::Type;
-    static_assert(!std::is_lvalue_reference_v<Given> || std::is_const_v<std::remove_reference_t<Given>>,
-                  "romancy: an activity takes its input by value or by const reference");
-    using In = std::remove_cvref_t<Given>;
+  static_assert(detail::Signature<F>::kKnown,
+                "romancy: an activity is a function or a lambda with plain parameter types (no auto)");
+  if constexpr (detail::Signature<F>::kKnown) {
+    using Call = detail::ActivityCall<F, Attempt>;
+    using In = typename Call::In;
     using Out = std::remove_cvref_t<typename Call::Result>;
-    if constexpr (!std::is_void_v<In>) {
-      static_assert(detail::FromJson<In> && detail::ToJson<In>,
-                    "romancy: an activity's input needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
-    }
-    if constexpr (!std::is_void_v<Out>) {
-      static_assert(detail::FromJson<Out> && detail::ToJson<Out>,
-                    "romancy: a result needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
-    }
-    return Activity<In, Out>(
-        std::make_shared<const detail::ActivityOf<F, In, Out>>(std::move(name), std::move(function), options.retry));
+    detail::check_converts<In, Out>();
+    return Activity<In, Out>(std::make_shared<const detail::ActivityOf<F, In, Out>>(std::move(name), std::move(function),
+                                                                                   std::move(options)));
   }
 }
 

@@ -175,6 +175,7 @@ void Script::turn() {
       Attempt attempt(instance_id_, start.attempt, start.key, {});
       const AttemptResult result = activity->run(attempt, start.input);
       point();
+      run_->clock(clock_us);
       // As the engine does: what arrived meanwhile comes first when a hint made it look.
       if (const auto rows = unseen(); !rows.empty() && !give(run_->deliver(rows))) return;
       if (!give(run_->activity_done({start.op, start.attempt, result.ok, result.data, result.error_type,

@@ -3,7 +3,7 @@ romancy_test(test_run unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/run_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_cancel_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/run_replay_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_crash_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/run_mailbox_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_concurrent_test.cpp
-          ${CMAKE_CURRENT_LIST_DIR}/run_generation_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../support/script.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/run_generation_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_retry_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../support/script.cpp
   LIBS romancy_sdk_core)
 # The public headers as a user's program sees them: JSON with diagnostics, over a library built without.
 romancy_test(test_sdk unit
@@ -11,3 +11,7 @@ romancy_test(test_sdk unit
           ${CMAKE_CURRENT_LIST_DIR}/task_test.cpp
   LIBS romancy_sdk_core)
 target_compile_definitions(test_sdk PRIVATE JSON_DIAGNOSTICS=1)
+# What has threads, in a program of its own: small enough to be built with ThreadSanitizer (./dev test --tsan).
+romancy_test(test_activities unit
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/activity_pool_test.cpp
+  LIBS romancy_sdk romancy_io)

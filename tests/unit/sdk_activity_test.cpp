@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <set>
 
 #include <romancy/romancy.hpp>
 
@@ -82,6 +83,39 @@ TEST(SdkRetry, PausesGrowToTheLongestAndAreTheSameEachTime) {
   EXPECT_GT(spread.size(), 20u);
 }
 
+TEST(SdkRetry, ThePolicyDecidesAboutAnotherAttempt) {
+  const RetryPolicy three{.attempts = 3, .first_interval = 100ms, .coefficient = 2, .max_interval = 10s, .jitter = 0};
+  RetryPolicy picky = three;
+  picky.attempts = 0;
+  picky.non_retryable = {"shop::Declined", "AttemptTimedOut"};
+  RetryPolicy hour = three;
+  hour.attempts = 0;
+  hour.max_duration = 1h;
+  const auto none = std::optional<std::chrono::milliseconds>();
+  const struct {
+    const char* what;
+    const RetryPolicy& policy;
+    detail::FailedAttempt failed;
+    std::optional<std::chrono::milliseconds> pause;
+  } table[] = {
+      {"the first pause is the first interval", three, {.number = 1}, 100ms},
+      {"the second is longer", three, {.number = 2}, 200ms},
+      {"the last attempt", three, {.number = 3}, none},
+      {"beyond the last, by another policy", three, {.number = 7}, none},
+      {"it said so itself", three, {.number = 1, .terminal = true}, none},
+      {"for ever", picky, {.number = 1'000'000}, 10s},
+      {"a kind that is listed", picky, {.number = 1, .type = "shop::Declined"}, none},
+      {"a time-out that is listed", picky, {.number = 1, .type = "AttemptTimedOut"}, none},
+      {"part of a listed name", picky, {.number = 1, .type = "Declined"}, 100ms},
+      {"listed, but the database asks for another", picky, {.number = 1, .type = "shop::Declined", .retryable = true}, 100ms},
+      {"the database asks, but it was the last", three, {.number = 3, .retryable = true}, none},
+      {"within the time", hour, {.number = 1, .since_first = 1h - 100ms}, 100ms},
+      {"the pause would end beyond it", hour, {.number = 1, .since_first = 1h - 99ms}, none},
+      {"long over", hour, {.number = 1, .since_first = 24h}, none},
+  };
+  for (const auto& row : table) EXPECT_EQ(detail::next_attempt(row.policy, row.failed, "k"), row.pause) << row.what;
+}
+
 TEST(SdkRegistry, RefusesByName) {
   const auto ok = activity("ok", [](Attempt&) {});
   const auto wf = workflow("wf", [](Context&) -> Task<> { co_return; });
@@ -101,6 +135,9 @@ TEST(SdkRegistry, RefusesByName) {
   EXPECT_THAT(refusal({}, {with({.coefficient = 0.5})}), HasSubstr("retry.coefficient"));
   EXPECT_THAT(refusal({}, {with({.max_interval = 1ms})}), HasSubstr("retry.max_interval"));
   EXPECT_THAT(refusal({}, {with({.jitter = 2})}), HasSubstr("retry.jitter"));
+  EXPECT_THAT(refusal({}, {with({.max_duration = -1ms})}), HasSubstr("retry.max_duration: -1 ms is not in"));
+  EXPECT_THAT(refusal({}, {with({.non_retryable = {"a", ""}})}), HasSubstr("retry.non_retryable: entry 2 is empty"));
+  EXPECT_THAT(refusal({}, {activity("a", [](Attempt&) {}, {.timeout = -1ms})}), HasSubstr("'a': timeout: -1 ms is not in"));
 }
 
 TEST(SdkNames, WhatIsDerivedFromAnOperationNeverChanges) {
