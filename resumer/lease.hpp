@@ -23,6 +23,8 @@ struct Resumer::Lease {
   std::string instance_id, workflow_name;
   std::int64_t token = 0;
   std::int64_t created_us = 0;
+  int generation = 0;
+  Status status = Status::running;     // as of the last commit
   bool is_new = false;                 // no history yet: its first activity is measured against created_us
   std::unique_ptr<Run> run;            // null while its history is being read
   Output pending;                      // taken, not yet sent
@@ -38,6 +40,8 @@ struct Resumer::Lease {
 };
 
 // Pure helpers of the engine.
+
+Observer::Instance observed(const Resumer::Lease& lease);
 
 // `later` was taken after `earlier`, nothing was committed in between.
 Output merge(Output earlier, Output later);

@@ -34,6 +34,10 @@ bool contains(const std::vector<std::int32_t>& ops, std::int32_t op) {
 
 }  // namespace
 
+Observer::Instance observed(const Resumer::Lease& lease) {
+  return {lease.instance_id, lease.workflow_name, lease.generation};
+}
+
 Output merge(Output earlier, Output later) {
   append(earlier.history, std::move(later.history));
   // What began and is over before it was written never was.
@@ -131,6 +135,8 @@ void Resumer::adopt(Claimed claimed) {
   lease.workflow_name = claimed.workflow_name;
   lease.token = claimed.token;
   lease.created_us = claimed.created_us;
+  lease.generation = claimed.generation;
+  lease.status = claimed.status;
   leases_[claimed.instance_id] = std::move(owned);
   auto copy = cache_.take(claimed.instance_id, claimed.token);
   if (!claimed.unreadable.empty()) return park(lease, claimed.unreadable);
@@ -172,6 +178,7 @@ void Resumer::replay(Lease& lease, const std::vector<HistoryRow>& history, std::
   lease.run->clock(clock_us());
   if (auto replayed = lease.run->replay(history); !replayed) return park(lease, replayed.error().text);
   lease.committed_seq = history.empty() ? 0 : history.back().seq;  // the run may have gone on by itself
+  if (!history.empty()) observer_.replayed(observed(lease), lease.committed_seq, clock_us());
   deliver(lease, inbox);
 }
 
@@ -241,7 +248,10 @@ void Resumer::commit(Lease& lease, Output output, std::string note) {
                     .finished = is_final(output.status),
                     .recurred = output.recur,
                     .matchable = !output.waits.empty() || !output.given_back.empty(),
-                    .last_seq = output.history.empty() ? lease.committed_seq : output.history.back().seq};
+                    .last_seq = output.history.empty() ? lease.committed_seq : output.history.back().seq,
+                    .status = output.status,
+                    .told = observer_.listening() ? output.history : std::vector<HistoryRow>(),
+                    .parked = output.status == Status::stuck ? note : std::string()};
   commits_.push({lease.instance_id, lease.token, std::move(note), std::move(output)},
                 [this, id = lease.instance_id, token = lease.token, after = std::move(after)](Result<Committed> answer) mutable {
                   committed(id, token, std::move(after), std::move(answer));
@@ -262,6 +272,7 @@ void Resumer::committed(const std::string& instance_id, std::int64_t token, Afte
   }
   slot_.add(Counter::runs_committed);
   set_clock(answer->clock_us);
+  observe(*lease, after);
   if (after.matchable) sweeper_.hint();  // our own claim matches it: nobody else is told
   if (answer->released) {
     if (after.finished) slot_.add(Counter::workflows_finished);
@@ -275,6 +286,15 @@ void Resumer::committed(const std::string& instance_id, std::int64_t token, Afte
   start_activities(*lease, std::move(after.activities));
   if (!answer->inbox.empty()) return deliver(*lease, answer->inbox);
   if (lease->dirty || lease->look_wanted) step(*lease, lease->look_wanted);
+}
+
+void Resumer::observe(Lease& lease, const AfterCommit& after) const {
+  observer_.committed(observed(lease), after.told, clock_us());
+  if (after.status == Status::compensating && lease.status != after.status) {
+    observer_.compensating(observed(lease), clock_us());
+  }
+  if (!after.parked.empty()) observer_.parked(observed(lease), after.parked, clock_us());
+  lease.status = after.status;
 }
 
 void Resumer::park(Lease& lease, const std::string& why) {
@@ -317,6 +337,7 @@ void Resumer::start_activities(Lease& lease, std::vector<ActivityStart> activiti
   if (drained_) return;  // their instance is freed with the session, and they start elsewhere
   for (ActivityStart& start : activities) {
     const std::int32_t op = start.op;
+    if (!lease.run->awaits(op)) continue;  // taken back while its commit was under way
     const auto delay = start.delay;
     Attempting& attempt = lease.attempts[op];
     attempt.start = std::move(start);
@@ -351,6 +372,7 @@ void Resumer::run_activity(const std::string& instance_id, std::int64_t token, s
   if (std::exchange(lease->is_new, false)) {
     slot_.record(Histogram::start_to_activity, std::chrono::microseconds(clock_us() - lease->created_us));
   }
+  observer_.attempt_started(observed(*lease), op, attempt.start.name, attempt.start.attempt, clock_us());
   ++running_;
   attempt.id = ++last_attempt_;
   const ActivityRef* ref = registry_.activity(attempt.start.name);
@@ -372,7 +394,11 @@ void Resumer::attempt_over(const std::string& instance_id, std::int64_t token, s
   --running_;
   slot_.add(Counter::activities_run);
   if (!outcome.ok) slot_.add(Counter::activities_failed);
-  if (attempting(instance_id, token, outcome.op, id) != nullptr) activity_done(instance_id, token, outcome);
+  if (const Attempting* attempt = attempting(instance_id, token, outcome.op, id)) {
+    observer_.attempt_ended(observed(*held(instance_id, token)), outcome.op, attempt->start.name, outcome.attempt,
+                            outcome.ok, clock_us());
+    activity_done(instance_id, token, outcome);
+  }
   if (drained_) end_drain();
 }
 

@@ -35,6 +35,7 @@
 #include "common/proc/sweeper.hpp"
 #include "resumer/activity_pool.hpp"
 #include "resumer/commit_queue.hpp"
+#include "resumer/observer.hpp"
 #include "resumer/registry.hpp"
 #include "resumer/run_cache.hpp"
 #include "resumer/run_store.hpp"
@@ -43,20 +44,24 @@ namespace romancy::resumer {
 
 class Resumer final : public proc::Service {
  public:
-  Resumer(proc::Process& process, const Registry& registry);
+  Resumer(proc::Process& process, const Registry& registry, std::shared_ptr<Hooks> hooks = {});
   ~Resumer() override;
 
   void start() override;
   void drain(std::function<void()> done) override;
 
- private:
   struct Lease;      // one instance we hold
+
+ private:
   struct Attempting; // one activity attempt under way
   struct AfterCommit {  // what waits for a commit's answer
     std::vector<ActivityStart> activities;
     bool finished = false, recurred = false;
     bool matchable = false;  // a wait or a message of a competing channel was registered: somebody has to match it
     std::int64_t last_seq = 0;
+    Status status = Status::running;
+    std::vector<HistoryRow> told;  // for the program's hooks
+    std::string parked;
   };
   using Leases = std::unordered_map<std::string, std::unique_ptr<Lease>>;
 
@@ -87,6 +92,7 @@ class Resumer final : public proc::Service {
   void attempt_over(const std::string& instance_id, std::int64_t token, std::uint64_t id, const ActivityOutcome& outcome);
   void activity_done(const std::string& instance_id, std::int64_t token, const ActivityOutcome& outcome);
   Attempting* attempting(const std::string& instance_id, std::int64_t token, std::int32_t op, std::uint64_t id);
+  void observe(Lease& lease, const AfterCommit& after) const;
   void park(Lease& lease, const std::string& why);
   void fail_on_data(Lease& lease, const Error& why);
   void look_at_held(const std::string& instance_id);
@@ -99,6 +105,7 @@ class Resumer final : public proc::Service {
   const proc::Config& config_;
   proc::Slot slot_;
   const Registry& registry_;
+  const Observer observer_;
   pg::KeptConn conn_;
   RunStore store_;
   CommitQueue commits_;

@@ -504,6 +504,11 @@ bool RunCore::stoppable(std::int32_t op) const {
          status_ == Status::running;
 }
 
+bool RunCore::awaits(std::int32_t op) const {
+  const auto found = opens_.find(op);
+  return found != opens_.end() && found->second.phase == Phase::under_way;
+}
+
 std::vector<std::int32_t> RunCore::under_way() const {
   std::vector<std::int32_t> ops;
   for (const auto& [op, open] : opens_) {

@@ -36,6 +36,7 @@ class RunCore final : public Run, private detail::Host {
   [[nodiscard]] bool finished() const override { return is_final(status_) || recurred_; }
   [[nodiscard]] std::int64_t last_seq() const override { return history_.last_seq(); }
   [[nodiscard]] bool stoppable(std::int32_t op) const override;
+  [[nodiscard]] bool awaits(std::int32_t op) const override;
   [[nodiscard]] std::vector<std::int32_t> under_way() const override;
 
  private:

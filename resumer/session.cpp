@@ -52,11 +52,12 @@ proc::Subscription subscription_of(const Registry& registry) {
   return {"resumer", group, {proc::kWorkflowResumable}, std::nullopt};
 }
 
-Resumer::Resumer(proc::Process& process, const Registry& registry)
+Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_ptr<Hooks> hooks)
     : process_(process),
       config_(process.config()),
       slot_(process.slot()),
       registry_(registry),
+      observer_(std::move(hooks)),
       conn_(process.loop(), connection_of(config_), Backoff(config_.reconnect_delay, config_.reconnect_delay_max),
             {.on_up = [this] { connected(); }, .on_down = [this](const Error& why) { session_lost(why); }, .on_notification = {}}),
       store_(conn_.conn()),

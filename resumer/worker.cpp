@@ -11,15 +11,16 @@
 
 namespace romancy {
 
-int run_worker(int argc, char** argv, std::vector<WorkflowRef> workflows, std::vector<ActivityRef> activities) {
+int run_worker(int argc, char** argv, std::vector<WorkflowRef> workflows, std::vector<ActivityRef> activities,
+               std::shared_ptr<Hooks> hooks) {
   auto registry = resumer::Registry::make(workflows, activities);
   if (!registry) {
     std::fprintf(stderr, "worker: %s\n", registry.error().text.c_str());
     return proc::kExitConfig;
   }
   return proc::run_process(argc, argv, {"worker", "runs the workflows this program was built with"},
-                           [&registry](proc::Process& process) -> std::unique_ptr<proc::Service> {
-                             return std::make_unique<resumer::Resumer>(process, *registry);
+                           [&registry, &hooks](proc::Process& process) -> std::unique_ptr<proc::Service> {
+                             return std::make_unique<resumer::Resumer>(process, *registry, hooks);
                            });
 }
 

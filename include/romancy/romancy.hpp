@@ -6,6 +6,7 @@
 #include <romancy/concurrent.hpp>
 #include <romancy/context.hpp>
 #include <romancy/error.hpp>
+#include <romancy/hooks.hpp>
 #include <romancy/json.hpp>
 #include <romancy/retry.hpp>
 #include <romancy/task.hpp>

@@ -7,13 +7,16 @@
 // configuration, a name or a policy is wrong. Started by the supervisor or by hand, alone: without a supervisor and
 // without a listener it works too, by polling. A workflow may only call activities that are listed here.
 #pragma once
+#include <memory>
 #include <vector>
 
 #include <romancy/activity.hpp>
+#include <romancy/hooks.hpp>
 #include <romancy/workflow.hpp>
 
 namespace romancy {
 
-int run_worker(int argc, char** argv, std::vector<WorkflowRef> workflows, std::vector<ActivityRef> activities);
+int run_worker(int argc, char** argv, std::vector<WorkflowRef> workflows, std::vector<ActivityRef> activities,
+               std::shared_ptr<Hooks> hooks = {});  // see hooks.hpp
 
 }  // namespace romancy

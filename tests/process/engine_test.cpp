@@ -5,6 +5,9 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <fstream>
+#include <map>
+
 #include "tests/support/system.hpp"
 
 namespace romancy::test {
@@ -60,6 +63,49 @@ TEST_P(Engine, AStartedWorkflowCompletesWithItsOutput) {
   system.expect_status("e1", "completed");
   EXPECT_EQ(system.output("e1"), R"({"a": [1, 2, {"b": null}]})");
   system.expect_quiescent();
+}
+
+TEST_P(Engine, HooksAreToldOfEveryRowOfHistoryOnceAlsoOfWorkflowsThatWereSuspended) {
+  const std::string path = system.dir().path() + "/hooks";
+  system.start_timer();
+  for (const int number : {1, 2}) system.start_worker(number, {{"ROMANCY_TEST_HOOKS", path}});
+  for (const std::string id : {"finishes", "cancelled"}) system.start("tour", "0", id);
+  for (const std::string id : {"finishes", "cancelled"}) {
+    const auto waits = [&] {
+      return system.count("SELECT count(*) FROM workflow_history WHERE instance_id = $1 AND kind = 'wait_started' AND name = 'go on'",
+                          pg::Params(id)) == 1;
+    };
+    ASSERT_TRUE(eventually(waits)) << id;
+    publish(id, "go on", "1");
+    ASSERT_TRUE(eventually([&] {
+      return system.count("SELECT generation FROM workflow_instances WHERE instance_id = $1", pg::Params(id)) == 1;
+    }));
+    ASSERT_TRUE(eventually(waits)) << id;
+  }
+  system.sql("SELECT cancel_workflow('cancelled', 'enough')");
+  publish("finishes", "go on", "1");
+  system.expect_status("finishes", "completed");
+  system.expect_status("cancelled", "cancelled");
+
+  // What the workers have told is compared with what the database has, when they had said all they had to say.
+  for (const int number : {1, 2}) EXPECT_EQ(system.worker(number).terminate(), 0) << system.worker(number).log();
+  std::map<std::string, int> told;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) ++told[line];
+  const auto rows = system.sql(
+      "SELECT kind || '|' || h.instance_id || '|' || i.generation || '|' || h.seq || '|' || h.op "
+      "  FROM workflow_history h JOIN workflow_instances i USING (instance_id) "
+      "UNION ALL SELECT kind || '|' || instance_id || '|' || generation || '|' || seq || '|' || op "
+      "  FROM workflow_history_archive");
+  ASSERT_GT(rows.size(), 60);
+  for (int i = 0; i < rows.size(); ++i) EXPECT_EQ(told[rows.str(i, 0)], 1) << rows.str(i, 0);
+  const auto times = [&](const std::string& line) { return told[line]; };
+  EXPECT_EQ(times("compensating|cancelled|1|0|0"), 1);
+  EXPECT_EQ(times("compensating|finishes|1|0|0"), 0);
+  EXPECT_EQ(times("attempt_started 1|finishes|0|0|6"), 1);
+  EXPECT_EQ(times("attempt_ended 1 failed|finishes|0|0|6"), 1);
+  EXPECT_EQ(times("attempt_ended 2 ok|finishes|0|0|6"), 1);
+  EXPECT_TRUE(system.worker(1).logged("a hook threw") || system.worker(2).logged("a hook threw"));
 }
 
 TEST_P(Engine, AWorkerWorksAloneWithoutTheOtherProcesses) {
