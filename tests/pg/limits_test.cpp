@@ -52,6 +52,16 @@ TEST_F(Limits, OfSizeAre16MebibytesOfJsonbAndNoByteMore) {
   refused(text(mib16 + " - 11"), "16 MiB are allowed");
 }
 
+TEST_F(Limits, OfSizeCountAlsoWhatATableStoresCompressed) {
+  a.run("CREATE TEMP TABLE big AS SELECT to_jsonb(repeat('x', 17000000)) AS x, jsonb_build_object('k', repeat('x', "
+        "17000000)) AS object, jsonb_build_object('k', repeat('x', 16000000)) AS small");
+  ASSERT_EQ(a.run("SELECT pg_column_size(x) < 1000000 FROM big"), "t");
+  for (const char* column : {"x", "object"})
+    EXPECT_THAT(a.error("SELECT publish('c', " + std::string(column) + ") FROM big"),
+                AllOf(StartsWith("22023 data: is 170000"), HasSubstr("16 MiB are allowed")));
+  EXPECT_EQ(a.run("SELECT publish('c', small) IS NOT NULL FROM big"), "t");
+}
+
 TEST_F(Limits, OfDepthAre63Levels) {
   EXPECT_EQ(a.run("SELECT publish('c', " + nested(63) + ") IS NOT NULL"), "t");
   accepted(nested(62));  // metadata wraps it once

@@ -164,6 +164,19 @@ TEST_P(Engine, MessagesSentBeforeTheReceiveAllArriveInOrder) {
   system.expect_quiescent();
 }
 
+// Such a publisher only leaves its messages, and a worker sends them on.
+TEST_P(Engine, MessagesPublishedUnderAnOldSnapshotArriveInOrderToo) {
+  system.start_all(2);
+  system.start("mailbox", "3", "m1");
+  expect_suspended("m1");
+  system.sql("BEGIN ISOLATION LEVEL REPEATABLE READ");
+  for (int i = 0; i < 3; ++i) publish("m1", "mail", std::to_string(i));
+  system.sql("COMMIT");
+  system.expect_status("m1", "completed");
+  EXPECT_EQ(system.output("m1"), "[0, 1, 2]");
+  system.expect_quiescent();
+}
+
 TEST_P(Engine, AMessageLeftBehindIsFoundByALaterRunInAnotherProcess) {
   system.start_all(1);
   system.start("two_channels", "null", "t1");

@@ -71,6 +71,11 @@ UNION ALL
 SELECT 'subscription of a finished instance', s.instance_id FROM subscriptions s JOIN instances i USING (instance_id)
  WHERE i.status IN (2, 3, 4)
 UNION ALL
+SELECT 'member of a group, and finished', m.instance_id FROM group_members m JOIN instances i USING (instance_id)
+ WHERE i.status IN (2, 3, 4)
+UNION ALL
+SELECT 'message that was not sent on', channel FROM deferred_messages
+UNION ALL
 SELECT invariant, instance_id FROM check_invariants()
 UNION ALL
 SELECT what, instance_id FROM guard_notes
