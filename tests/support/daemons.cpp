@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,8 +74,11 @@ Daemon::Daemon(const std::string& program, std::vector<std::string> arguments, s
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   const int out = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  const pid_t test = ::getpid();
   pid_ = ::fork();
   if (pid_ == 0) {
+    // A test that is killed must not leave programs behind. (A parent that died before this line sends nothing.)
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != test) ::_exit(127);
     ::dup2(out, 1);
     ::dup2(out, 2);
     for (const auto& [key, value] : environment) ::setenv(key.c_str(), value.c_str(), 1);

@@ -5,9 +5,7 @@
 namespace romancy::test {
 
 System::System(SystemOptions options) : options_(std::move(options)), schema_(options_.conninfo) {
-  schema_.run(
-      "CREATE TABLE effects (key text PRIMARY KEY, times int NOT NULL);"
-      "CREATE TABLE gates (name text PRIMARY KEY)");
+  schema_.run(options_.tables);
   // Short intervals, so that what only a poll can find is found soon; while listening the fallback is long on purpose:
   // a test that passes then was woken.
   config_ = dir_.write("romancy.toml",
@@ -15,11 +13,10 @@ System::System(SystemOptions options) : options_(std::move(options)), schema_(op
                            "[runtime]\ndir = \"" + dir_.path() + "\"\n" +
                            "[listener]\nenabled = " + (options_.listen ? "true" : "false") +
                            "\n[poll]\nworkflow_interval = \"50ms\"\ntimer_interval = \"50ms\"\n"
-                           "channel_timeout_interval = \"50ms\"\noutbox_interval = \"50ms\"\nfallback_interval = \"10s\"\n"
-                           "[session]\ntimeout = \"2s\"\n" +
-                           options_.extra);
+                           "channel_timeout_interval = \"50ms\"\noutbox_interval = \"50ms\"\nfallback_interval = \"" + options_.fallback +
+                           "\"\n[session]\ntimeout = \"" + options_.session_timeout + "\"\n" + options_.extra);
   client_ = std::make_unique<pg::Blocking>(schema_.connect());
-  sampler_ = std::make_unique<InvariantSampler>(schema_);
+  sampler_ = std::make_unique<InvariantSampler>(schema_.options(), options_.sample_every);
 }
 
 System::~System() {
@@ -58,6 +55,21 @@ void System::start_all(int workers) {
   if (options_.listen) start_listener();
   start_timer();
   for (int i = 1; i <= workers; ++i) start_worker(i);
+}
+
+std::string System::stop_all() {
+  std::string wrong;
+  const auto stop = [&](const std::string& name, Daemon* daemon) {
+    if (daemon == nullptr) return;
+    const bool ran = daemon->running();
+    const int code = daemon->terminate();
+    if (!ran || code != 0) wrong += name + (ran ? ": exit code " : " had ended: exit code ") + std::to_string(code) + "\n" + daemon->log();
+  };
+  for (auto& [number, worker] : workers_) stop("worker " + std::to_string(number), worker.get());
+  stop("relay", relay_.get());
+  stop("timer", timer_.get());
+  stop("listener", listener_.get());
+  return wrong;
 }
 
 pg::Rows System::sql(const std::string& text, const pg::Params& params) {

@@ -1,8 +1,9 @@
 // System: the real processes of one installation, started by hand without a supervisor, on a schema of the test's own.
 //
 // Modes: every test that runs workflows runs with the listener and without it (polling alone, short intervals).
-// The invariants of the storage are sampled every 20 ms while it lives.
+// The invariants of the storage are sampled while it lives.
 #pragma once
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,12 @@ struct SystemOptions {
   std::string conninfo;         // empty: the shared test cluster
   std::string extra;            // further lines of TOML
   std::string worker = "test_worker";
+  std::string fallback = "10s";         // poll.fallback_interval
+  std::string session_timeout = "2s";
+  std::string tables =                  // what its worker's activities write to
+      "CREATE TABLE effects (key text PRIMARY KEY, times int NOT NULL);"
+      "CREATE TABLE gates (name text PRIMARY KEY)";
+  std::chrono::milliseconds sample_every{20};  // the invariants
 };
 
 class System {
@@ -36,6 +43,7 @@ class System {
   Daemon& timer() { return *timer_; }
   Daemon& relay() { return *relay_; }
   Daemon& worker(int number = 1) { return *workers_.at(number); }
+  std::string stop_all();  // SIGTERM to all, workers first; what did not end with exit code 0, empty if nothing
 
   // SQL as a client of the schema; fails the test on an error.
   pg::Rows sql(const std::string& text, const pg::Params& params = {});
@@ -49,6 +57,7 @@ class System {
 
   [[nodiscard]] const std::string& schema() const { return schema_.name(); }
   [[nodiscard]] const std::string& config() const { return config_; }
+  [[nodiscard]] const Schema& made() const { return schema_; }
   [[nodiscard]] const TempDir& dir() const { return dir_; }
   void stop_sampling();  // before a test stops the server under the sampler
 

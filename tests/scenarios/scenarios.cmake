@@ -1,0 +1,48 @@
+# Scenarios: what a user can do and rely on. Each one is a ctest test in each mode (mode.hpp).
+add_executable(scenario_worker
+  ${CMAKE_CURRENT_LIST_DIR}/worker/main.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/world.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/activities.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/timers.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/messages.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/saga.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/cancel.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/lifecycle.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/outbox.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/determinism.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/examples.cpp)
+target_link_libraries(scenario_worker PRIVATE romancy_sdk PkgConfig::LIBPQ)
+
+add_library(romancy_test_scenario STATIC ${CMAKE_CURRENT_LIST_DIR}/mode.cpp ${CMAKE_CURRENT_LIST_DIR}/scenario.cpp)
+target_link_libraries(romancy_test_scenario PUBLIC romancy_test_system GTest::gmock)
+
+add_executable(scenario_site ${CMAKE_CURRENT_LIST_DIR}/site.cpp)
+target_link_libraries(scenario_site PRIVATE romancy_test_scenario)
+
+# A resident installation a mode: the first scenario of a mode waits for it, the last one ends it.
+set(scenario_modes Notified NotifiedReplaying Unnotified UnnotifiedReplaying Polling PollingReplaying)
+set(scenario_limit 240)
+if(ROMANCY_SANITIZE)
+  set(scenario_limit 720)
+endif()
+foreach(mode IN LISTS scenario_modes)
+  add_test(NAME Scenarios.Up.${mode} COMMAND scenario_site up ${mode})
+  add_test(NAME Scenarios.Down.${mode} COMMAND scenario_site down ${mode})
+  set_tests_properties(Scenarios.Up.${mode} PROPERTIES FIXTURES_SETUP site_${mode})
+  set_tests_properties(Scenarios.Down.${mode} PROPERTIES FIXTURES_CLEANUP site_${mode})
+  set_tests_properties(Scenarios.Up.${mode} Scenarios.Down.${mode} PROPERTIES LABELS scenarios TIMEOUT ${scenario_limit})
+endforeach()
+
+# scenario_program(NAME <source>..): scenarios on the resident installations.
+function(scenario_program name)
+  add_executable(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE romancy_test_scenario GTest::gtest_main)
+  add_dependencies(${name} scenario_worker scenario_site romancy-listener romancy-timer romancy_cli)
+  foreach(mode IN LISTS scenario_modes)
+    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_FILTER "*/${mode}" NO_PRETTY_VALUES
+                         PROPERTIES LABELS scenarios TIMEOUT ${scenario_limit} FIXTURES_REQUIRED site_${mode})
+  endforeach()
+endfunction()
+
+scenario_program(test_scenarios
+  ${CMAKE_CURRENT_LIST_DIR}/activities_test.cpp)

@@ -1,0 +1,16 @@
+// scenario_worker: the workflows of the scenarios, written as a user writes them: against <romancy/...> alone.
+#include "world.hpp"
+
+int main(int argc, char** argv) {
+  Program program;
+  add_activities(program);
+  add_timers(program);
+  add_messages(program);
+  add_saga(program);
+  add_cancel(program);
+  add_lifecycle(program);
+  add_outbox(program);
+  add_determinism(program);
+  add_examples(program);
+  return romancy::run_worker(argc, argv, program.workflows, program.activities);
+}
