@@ -39,6 +39,7 @@ void Client::attach(const std::string& conninfo, const std::string& schema, cons
   prefix_ = name + "-" + std::to_string(::getpid()) + "-";
   schema_ = schema;
   config_ = config;
+  conninfo_ = conninfo;
   pg::ConnOptions options;
   options.conninfo = conninfo;
   options.application_name = "scenario";
@@ -47,6 +48,12 @@ void Client::attach(const std::string& conninfo, const std::string& schema, cons
   ASSERT_TRUE(conn.has_value()) << conn.error().text;
   conn_ = std::make_unique<pg::Blocking>(std::move(*conn));
   sql("SET ROLE " + schema + "_client");
+}
+
+std::unique_ptr<Client> Client::another() const {
+  auto other = std::make_unique<Client>();
+  other->attach(conninfo_, schema_, config_);
+  return other;
 }
 
 pg::Rows Client::sql(const std::string& text, const pg::Params& params) {

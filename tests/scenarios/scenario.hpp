@@ -26,9 +26,10 @@ struct Said {
 
 // What a scenario may do, on whatever installation it was attached to.
 class Client {
- protected:
+ public:
   void attach(const std::string& conninfo, const std::string& schema, const std::string& config);
-  void detach() { conn_.reset(); }
+  // The same client on a connection of its own, for transactions side by side.
+  [[nodiscard]] std::unique_ptr<Client> another() const;
 
   // This test's name for `name`, different in every process: for instance ids and channels.
   [[nodiscard]] std::string mine(const std::string& name) const { return prefix_ + name; }
@@ -73,9 +74,10 @@ class Client {
   void expect_nothing_left();  // of all its instances
   std::string story(const std::string& id);  // for failures: its history, its effects, everybody's log
 
-  std::string prefix_, schema_, config_;
+  [[nodiscard]] const std::string& prefix() const { return prefix_; }
 
  private:
+  std::string prefix_, schema_, config_, conninfo_;
   std::unique_ptr<pg::Blocking> conn_;
 };
 

@@ -45,4 +45,6 @@ function(scenario_program name)
 endfunction()
 
 scenario_program(test_scenarios
-  ${CMAKE_CURRENT_LIST_DIR}/activities_test.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/activities_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/timers_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/messages_test.cpp)
