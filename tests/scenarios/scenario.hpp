@@ -28,6 +28,7 @@ struct Said {
 class Client {
  public:
   void attach(const std::string& conninfo, const std::string& schema, const std::string& config);
+  [[nodiscard]] bool attached() const { return conn_ != nullptr; }
   // The same client on a connection of its own, for transactions side by side.
   [[nodiscard]] std::unique_ptr<Client> another() const;
 
@@ -72,9 +73,13 @@ class Client {
   Json history_data(const std::string& id, const std::string& kind);  // of the first row of the kind
 
   void expect_nothing_left();  // of all its instances
+  void leaves_work() { leaves_work_ = true; }  // its instances will not come to rest: nobody serves them
   std::string story(const std::string& id);  // for failures: its history, its effects, everybody's log
 
   [[nodiscard]] const std::string& prefix() const { return prefix_; }
+
+ protected:
+  bool leaves_work_ = false;
 
  private:
   std::string prefix_, schema_, config_, conninfo_;

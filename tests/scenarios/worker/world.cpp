@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -16,19 +17,14 @@ namespace {
 using Connection = std::unique_ptr<PGconn, decltype(&PQfinish)>;
 using Answer = std::unique_ptr<PGresult, decltype(&PQclear)>;
 
-// Connections are lent, one statement each: activities that wait for a gate hold none.
+// Connections are lent, one statement each, and there are few: six installations share one server.
+constexpr int kMost = 3;
 std::mutex mutex;
+std::condition_variable given_back;
 std::vector<Connection> idle;
+int lent = 0;
 
-Connection lend() {
-  {
-    const std::lock_guard lock(mutex);
-    if (!idle.empty()) {
-      Connection lent = std::move(idle.back());
-      idle.pop_back();
-      return lent;
-    }
-  }
+Connection connect() {
   Connection fresh(PQconnectdb(std::getenv("ROMANCY_TEST_PG")), &PQfinish);
   if (PQstatus(fresh.get()) != CONNECTION_OK) throw std::runtime_error(PQerrorMessage(fresh.get()));
   const std::string path = "SET search_path = " + std::string(std::getenv("ROMANCY_TEST_SCHEMA"));
@@ -36,15 +32,40 @@ Connection lend() {
   return fresh;
 }
 
+class Loan {
+ public:
+  Loan() {
+    std::unique_lock lock(mutex);
+    given_back.wait(lock, [] { return lent < kMost; });
+    ++lent;
+    if (idle.empty()) return;
+    conn_ = std::move(idle.back());
+    idle.pop_back();
+  }
+  ~Loan() {
+    const std::lock_guard lock(mutex);
+    --lent;
+    if (conn_ && PQstatus(conn_.get()) == CONNECTION_OK) idle.push_back(std::move(conn_));
+    given_back.notify_one();
+  }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+  PGconn* get() {
+    if (!conn_) conn_ = connect();
+    return conn_.get();
+  }
+
+ private:
+  Connection conn_{nullptr, &PQfinish};
+};
+
 Answer query(const char* sql, const std::vector<std::string>& params) {
-  Connection conn = lend();
+  Loan conn;
   std::vector<const char*> values;
   for (const std::string& param : params) values.push_back(param.c_str());
   Answer answer(PQexecParams(conn.get(), sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr, 0), &PQclear);
   const ExecStatusType status = PQresultStatus(answer.get());
   if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) throw std::runtime_error(PQerrorMessage(conn.get()));
-  const std::lock_guard lock(mutex);
-  idle.push_back(std::move(conn));
   return answer;
 }
 
