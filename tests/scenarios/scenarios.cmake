@@ -52,3 +52,23 @@ scenario_program(test_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/cancel_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/lifecycle_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/outbox_test.cpp)
+
+# own_program(NAME LIMIT <source>..): scenarios that start an installation of their own, or need none.
+function(own_program name)
+  add_executable(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE romancy_test_scenario GTest::gtest_main)
+  add_dependencies(${name} scenario_worker romancy-listener romancy-timer romancy_cli)
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
+                       PROPERTIES LABELS scenarios TIMEOUT ${scenario_limit})
+endfunction()
+
+# The README's example, as it stands there.
+set(readme_source ${CMAKE_CURRENT_BINARY_DIR}/readme_hello.cpp)
+add_custom_command(OUTPUT ${readme_source}
+  COMMAND ${CMAKE_COMMAND} -DREADME=${PROJECT_SOURCE_DIR}/README.md -DOUT=${readme_source} -P ${PROJECT_SOURCE_DIR}/cmake/ReadmeExample.cmake
+  DEPENDS ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/cmake/ReadmeExample.cmake VERBATIM)
+add_executable(readme_hello ${readme_source})
+target_link_libraries(readme_hello PRIVATE romancy_sdk)
+own_program(test_readme ${CMAKE_CURRENT_LIST_DIR}/readme_test.cpp)
+target_compile_definitions(test_readme PRIVATE ROMANCY_README="${PROJECT_SOURCE_DIR}/README.md")
+add_dependencies(test_readme readme_hello)
