@@ -233,7 +233,17 @@ void Scenario::TearDown() {
   if (attached() && !leaves_work_) expect_nothing_left();
 }
 
-OwnScenario::OwnScenario(const std::string& more_toml) : system(options_of(GetParam(), more_toml)) {
+namespace {
+
+// A hint sent to a worker that dies or stalls with it is lost: what it was about is found by the fallback.
+SystemOptions with_short_fallback(SystemOptions options) {
+  if (options.fallback != "100ms") options.fallback = "1s";
+  return options;
+}
+
+}  // namespace
+
+OwnScenario::OwnScenario(const std::string& more_toml) : system(with_short_fallback(options_of(GetParam(), more_toml))) {
   prepare(system, GetParam());
 }
 

@@ -72,3 +72,7 @@ target_link_libraries(readme_hello PRIVATE romancy_sdk)
 own_program(test_readme ${CMAKE_CURRENT_LIST_DIR}/readme_test.cpp)
 target_compile_definitions(test_readme PRIVATE ROMANCY_README="${PROJECT_SOURCE_DIR}/README.md")
 add_dependencies(test_readme readme_hello)
+
+own_program(test_own_scenarios
+  ${CMAKE_CURRENT_LIST_DIR}/determinism_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/kills_test.cpp)
