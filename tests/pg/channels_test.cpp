@@ -57,6 +57,42 @@ TEST_F(Channels, EachMessageGoesToOneReceiverTheOldestToTheOldest) {
   EXPECT_EQ(a.run(claim(1, "instance_id, inbox -> 0 ->> 4")), "i3|3") << "the wait's poke brings the matcher";
 }
 
+// The hint for a channel names an instance only to choose one member of each program; a match hints whom it cannot lease.
+TEST_F(Channels, HintsNameTheChannelAndThenWhoGotTheMessage) {
+  c.run("SELECT declare_channel('jobs', 'competing')");
+  Step ear(schema);
+  ear.run("LISTEN " + schema.name() + "_workflow_resumable");
+  const auto heard = [&] {
+    std::string all;
+    for (const auto& [channel, payload] : ear.notifications()) all += payload + "\n";
+    return all;
+  };
+  c.run("SELECT publish('jobs', '1')");
+  EXPECT_EQ(heard(), "{\"channel_name\": \"jobs\"}\n") << "nobody is there: everybody looks, should somebody be about to come";
+  workers({"i1", "i2"});
+  heard();
+  c.run("SELECT publish('jobs', '2')");
+  EXPECT_THAT(heard(), testing::AnyOf("{\"instance_id\": \"i1\", \"channel_name\": \"jobs\"}\n",
+                                     "{\"instance_id\": \"i2\", \"channel_name\": \"jobs\"}\n"))
+      << "one who subscribes";
+  a.run(commit(1, {waits("i2")}));
+  EXPECT_EQ(heard(), "") << "who waits looks himself";
+  a.run(claim(1));
+  EXPECT_EQ(heard(), "") << "matched and leased by one claim";
+  c.run("SELECT start_workflow('other', '{}', 'o1')");
+  b.run("SELECT * FROM start_session(2, 'b', 'resumer', '{default}', '{other}', '1 hour', '{}')");
+  const std::string first = b.run("SELECT inbox -> 0 -> 0 FROM claim_runs(2, '{2}', '{0}', 10, 10) WHERE instance_id IS NOT NULL");
+  b.run(commit(2, {{.id = "o1", .consumed = {std::stoll(first)}, .waits = {{5, "jobs"}}, .subscriptions = {{"jobs", true, 2}}}}));
+  heard();
+  EXPECT_EQ(a.run(claim(1)), "") << "an instance that this worker cannot run";
+  EXPECT_EQ(heard(), "{\"instance_id\": \"o1\", \"workflow_name\": \"other\"}\n");
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+  c.run("SELECT publish('jobs', '3')");
+  EXPECT_EQ(heard(), "{\"instance_id\": \"i1\", \"channel_name\": \"jobs\"}\n") << "one who waits";
+  EXPECT_EQ(a.run(claim(1)), "");
+  EXPECT_EQ(heard(), "{\"instance_id\": \"i1\", \"workflow_name\": \"w\"}\n") << "its holder has to look";
+}
+
 TEST_F(Channels, AnEndedInstanceGivesBackWhatItDidNotRead) {
   workers({"i1", "i2"});
   a.run(commit(1, {waits("i1")}));
