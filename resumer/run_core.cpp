@@ -186,7 +186,9 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
 void RunCore::ask_to_end(EndRequest request) {
   if (held_ && held_->inbox_id == request.inbox_id) return;  // delivered again
   const bool late = finished() || status_ == Status::compensating || cancel_requested_ || held_;
-  if (!late && busy()) {
+  // What a generation left to its successor is told once that has begun: its code may have to clean up after both.
+  const bool early = !began_ && info_.generation > 0;
+  if (!late && (early || busy())) {
     held_ = std::move(request);
     return;
   }
@@ -416,7 +418,7 @@ bool RunCore::settle_one() {
     tell(HistoryKind::activity_failed, op, name, failure);
     return true;
   }
-  if (held_ && !busy()) {
+  if (held_ && !busy() && (began_ || info_.generation == 0)) {
     const EndRequest request = *std::exchange(held_, std::nullopt);
     if (request.inbox_id) pending_.consumed.push_back(*request.inbox_id);
     if (status_ == Status::running) tell(HistoryKind::cancel_requested, 0, {}, request.data);
