@@ -1,6 +1,7 @@
 // Lease: one instance this process holds, and what is under way for it. Internal to the resumer.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <stop_token>
@@ -13,13 +14,29 @@ namespace romancy::resumer {
 
 struct Resumer::Attempting {
   ActivityStart start;
+  ActivityPool::Id job = 0;          // on the pool
   std::uint64_t id = 0;              // of this attempt in this process: what answers for another is dropped
   std::stop_source stop;
   std::unique_ptr<io::Alarm> delay;  // a short retry waits here
   bool begun = false;                // it is with the pool
 };
 
+struct Resumer::HeldBack {
+  std::uint64_t id = 0;
+  ActivityOutcome outcome;
+};
+
 struct Resumer::Lease {
+  struct Ready {  // a transaction that waits for its commit
+    std::int32_t op = 0;
+    std::uint64_t id = 0;
+    std::shared_ptr<Handover> handover;
+  };
+  Lease() = default;
+  ~Lease();  // tells those that wait to roll back
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+
   std::string instance_id, workflow_name;
   std::int64_t token = 0;
   std::int64_t created_us = 0;
@@ -30,6 +47,9 @@ struct Resumer::Lease {
   Output pending;                      // taken, not yet sent
   std::int64_t committed_seq = 0;      // last history row known to be durable
   bool committing = false;             // one commit of this run is under way: take no more until it is answered
+  std::uint64_t transacting = 0;       // the attempt whose transaction commits: nothing else may be told to the run
+  std::deque<Ready> ready;
+  std::deque<HeldBack> held_back;      // outcomes that came while transacting
   bool asking = false;                 // waiting for the rows an earlier run left behind
   bool dirty = false;                  // the run went on while committing: step again after it
   bool look_wanted = false;            // a hint came while committing

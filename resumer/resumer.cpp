@@ -196,13 +196,20 @@ void Resumer::deliver(Lease& lease, const std::vector<InboxRow>& inbox) {
 // ------------------------------------------------------------------------------------------- from a run to a commit
 
 void Resumer::step(Lease& lease, bool look) {
-  if (lease.committing || lease.asking) {
+  if (lease.committing || lease.asking || lease.transacting != 0) {
     lease.dirty = true;
     lease.look_wanted |= look;
     return;
   }
+  lease.dirty = false;
+  look |= std::exchange(lease.look_wanted, false);
   Output output = merge(std::exchange(lease.pending, {}), lease.run->take());
   stop_activities(lease, std::exchange(output.stopped, {}));
+  // The result of a transactional activity was written before the run was told.
+  const auto news = std::find_if(output.history.begin(), output.history.end(),
+                                 [&](const HistoryRow& row) { return row.seq > lease.committed_seq; });
+  observer_.committed(observed(lease), {output.history.begin(), news}, clock_us());
+  output.history.erase(output.history.begin(), news);
   if (output.ask_seen) {
     const std::string channel = *output.ask_seen;
     const std::int64_t after_id = std::exchange(output.seen_after, 0);
@@ -237,6 +244,7 @@ void Resumer::ask_seen(Lease& lease, const std::string& channel, std::int64_t af
                      if (auto told = asked->run->seen(channel, *rows, all); !told) return park(*asked, told.error().text);
                      asked->dirty = false;
                      step(*asked, std::exchange(asked->look_wanted, false));
+                     if (Lease* still = held(id, token)) next_transaction(*still);
                      if (drained_) end_drain();
                    });
 }
@@ -255,6 +263,7 @@ void Resumer::commit(Lease& lease, Output output, std::string note) {
   commits_.push({lease.instance_id, lease.token, std::move(note), std::move(output)},
                 [this, id = lease.instance_id, token = lease.token, after = std::move(after)](Result<Committed> answer) mutable {
                   committed(id, token, std::move(after), std::move(answer));
+                  if (Lease* still = held(id, token)) next_transaction(*still);
                   // At the turn's end: the other runs of this batch may yet have a result to write.
                   if (drained_) process_.loop().at_turn_end([this] { end_drain(); });
                 });
@@ -298,7 +307,7 @@ void Resumer::observe(Lease& lease, const AfterCommit& after) const {
 }
 
 void Resumer::park(Lease& lease, const std::string& why) {
-  if (lease.committing) {  // one commit of a run at a time: this one comes after it
+  if (lease.committing || lease.transacting != 0) {  // one commit of a run at a time: this one comes after it
     lease.broken = why;
     return;
   }
@@ -377,7 +386,10 @@ void Resumer::run_activity(const std::string& instance_id, std::int64_t token, s
   attempt.id = ++last_attempt_;
   const ActivityRef* ref = registry_.activity(attempt.start.name);
   const auto timeout = ref != nullptr ? ref->options().timeout : 0ms;
-  pool_->submit({.name = attempt.start.name,
+  if (ref != nullptr && ref->definition().kind() == detail::ActivityKind::transactional) {
+    return run_transactional(instance_id, token, attempt, *ref);
+  }
+  attempt.job = pool_->submit({.name = attempt.start.name,
                  .timeout = timeout,
                  .stop = attempt.stop,
                  .work = [ref, start = attempt.start, instance_id, stop = attempt.stop.get_token()](
@@ -395,9 +407,13 @@ void Resumer::attempt_over(const std::string& instance_id, std::int64_t token, s
   slot_.add(Counter::activities_run);
   if (!outcome.ok) slot_.add(Counter::activities_failed);
   if (const Attempting* attempt = attempting(instance_id, token, outcome.op, id)) {
-    observer_.attempt_ended(observed(*held(instance_id, token)), outcome.op, attempt->start.name, outcome.attempt,
-                            outcome.ok, clock_us());
-    activity_done(instance_id, token, outcome);
+    Lease& lease = *held(instance_id, token);
+    observer_.attempt_ended(observed(lease), outcome.op, attempt->start.name, outcome.attempt, outcome.ok, clock_us());
+    if (lease.transacting != 0) {  // transaction_over() comes back to it
+      lease.held_back.push_back({id, outcome});
+    } else {
+      activity_done(instance_id, token, outcome);
+    }
   }
   if (drained_) end_drain();
 }

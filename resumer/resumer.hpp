@@ -39,6 +39,7 @@
 #include "resumer/registry.hpp"
 #include "resumer/run_cache.hpp"
 #include "resumer/run_store.hpp"
+#include "resumer/transaction.hpp"
 
 namespace romancy::resumer {
 
@@ -54,6 +55,7 @@ class Resumer final : public proc::Service {
 
  private:
   struct Attempting; // one activity attempt under way
+  struct HeldBack;   // an outcome that has to wait
   struct AfterCommit {  // what waits for a commit's answer
     std::vector<ActivityStart> activities;
     bool finished = false, recurred = false;
@@ -93,6 +95,15 @@ class Resumer final : public proc::Service {
   void activity_done(const std::string& instance_id, std::int64_t token, const ActivityOutcome& outcome);
   Attempting* attempting(const std::string& instance_id, std::int64_t token, std::int32_t op, std::uint64_t id);
   void observe(Lease& lease, const AfterCommit& after) const;
+  // transaction_commit.cpp
+  void run_transactional(const std::string& instance_id, std::int64_t token, Attempting& attempt,
+                         const ActivityRef& activity);
+  void transaction_ready(const std::string& instance_id, std::int64_t token, std::int32_t op, std::uint64_t id,
+                         const std::shared_ptr<Handover>& handover);
+  void next_transaction(Lease& lease);
+  void transaction_over(const std::string& instance_id, std::int64_t token, std::int32_t op, std::uint64_t id,
+                        TransactionEnd end, ActivityOutcome outcome);
+
   void park(Lease& lease, const std::string& why);
   void fail_on_data(Lease& lease, const Error& why);
   void look_at_held(const std::string& instance_id);

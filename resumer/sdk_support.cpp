@@ -13,6 +13,7 @@
 #include "romancy/error.hpp"
 #include "romancy/json.hpp"
 #include "romancy/retry.hpp"
+#include "romancy/transaction.hpp"
 
 namespace romancy {
 namespace detail {
@@ -108,23 +109,29 @@ void check_text(std::string_view text, std::string_view what) {
   }
 }
 
+bool sql_wants_another(std::string_view sqlstate) { return sqlstate == "40001" || sqlstate == "40P01"; }
+
 ErrorText current_error() noexcept {
   try {
     throw;
   } catch (const TerminalError& e) {
-    return {storable(e.type()), storable(e.what()), true};
+    return {storable(e.type()), storable(e.what()), true, false};
   } catch (const BadData& e) {
-    return {"BadData", storable(e.what()), true};  // the same value will be refused again
+    return {"BadData", storable(e.what()), true, false};  // the same value will be refused again
   } catch (const ActivityError& e) {
-    return {"ActivityError", storable(e.what()), false};
+    return {"ActivityError", storable(e.what()), false, false};
   } catch (const ChannelModeConflict& e) {
-    return {"ChannelModeConflict", storable(e.what()), false};
+    return {"ChannelModeConflict", storable(e.what()), false, false};
   } catch (const TimedOut& e) {
-    return {"TimedOut", storable(e.what()), false};
+    return {"TimedOut", storable(e.what()), false, false};
+  } catch (const SqlError& e) {
+    return {"SqlError", storable(e.what()), false, sql_wants_another(e.sqlstate())};
+  } catch (const Stopped&) {
+    return {"Stopped", "the attempt was asked to stop", false, false};
   } catch (const std::exception& e) {
-    return {storable(current_type()), storable(e.what()), false};
+    return {storable(current_type()), storable(e.what()), false, false};
   } catch (...) {
-    return {storable(current_type()), "an exception that is not a std::exception", false};
+    return {storable(current_type()), "an exception that is not a std::exception", false, false};
   }
 }
 
@@ -160,6 +167,16 @@ std::vector<std::byte> from_base64(std::string_view text) {
     for (std::size_t k = 0; k < 3 - padding; ++k) bytes.push_back(static_cast<std::byte>(three >> (16 - 8 * k) & 0xff));
   }
   return bytes;
+}
+
+AttemptResult failed_attempt() noexcept {
+  auto error = current_error();
+  AttemptResult result;
+  result.error_type = std::move(error.type);
+  result.error_message = std::move(error.message);
+  result.terminal = error.terminal;
+  result.retryable = error.retryable;
+  return result;
 }
 
 std::string retry_problem(const RetryPolicy& policy) {
@@ -234,12 +251,27 @@ AttemptResult ActivityRef::run(Attempt& attempt, const std::string& input) const
     result.data = static_cast<const detail::BlockingDefinition&>(*definition_).call(attempt, input);
     result.ok = true;
   } catch (...) {
-    auto error = detail::current_error();
-    result.error_type = std::move(error.type);
-    result.error_message = std::move(error.message);
-    result.terminal = error.terminal;
+    result = detail::failed_attempt();
   }
   return result;
+}
+
+std::size_t Rows::column(std::string_view name) const {
+  const auto found = std::find(names_.begin(), names_.end(), name);
+  if (found == names_.end()) throw BadData("no column '" + std::string(name) + "' in the answer");
+  return static_cast<std::size_t>(found - names_.begin());
+}
+
+const Rows::Value& Rows::value(std::size_t row, std::size_t column) const {
+  if (row >= size() || column >= names_.size()) {
+    throw BadData("row " + std::to_string(row) + ", column " + std::to_string(column) + ": the answer has " +
+                  std::to_string(size()) + " rows of " + std::to_string(names_.size()));
+  }
+  return values_[row * names_.size() + column];
+}
+
+void Rows::misread(std::size_t row, std::size_t column, std::string_view what) const {
+  throw BadData("column " + names_[column] + ", row " + std::to_string(row) + ": " + std::string(what));
 }
 
 }  // namespace romancy

@@ -242,6 +242,7 @@ void Resumer::end_drain() {
   }
   ending_ = true;
   hurry_.cancel();
+  leases_.clear();  // a transaction that waits for its commit rolls back
   // A function that has not returned keeps its thread, and the thread this process: process.cpp waits to the end of
   // stop_timeout, and then no longer.
   const auto finish = [this] {

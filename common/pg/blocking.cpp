@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/base/log.hpp"
 #include "common/pg/answer.hpp"
 #include "common/pg/settings.hpp"
 
@@ -58,6 +59,36 @@ Result<Rows> answer(PGconn* conn, PGresult* owned) {
   }
 }
 
+// The first answer of the command under way, waited for; the later ones (there are none) are passed over.
+Result<Rows> await_answer(PGconn* conn, int interrupt) {
+  bool cancelled = false;
+  for (;;) {
+    const int flushed = PQflush(conn);
+    if (flushed < 0) break;
+    if (flushed == 0 && !PQisBusy(conn)) break;
+    pollfd waits[2] = {{.fd = PQsocket(conn), .events = POLLIN, .revents = 0},
+                       {.fd = cancelled ? -1 : interrupt, .events = POLLIN, .revents = 0}};
+    if (flushed == 1) waits[0].events |= POLLOUT;
+    if (::poll(waits, 2, -1) < 0 && errno != EINTR) break;
+    if ((waits[1].revents & POLLIN) != 0) {
+      cancelled = true;
+      char why[256];
+      if (auto* cancel = PQgetCancel(conn)) {  // on a connection of its own; that it may fail is in its nature
+        if (PQcancel(cancel, why, sizeof why) == 0) log::warn("cannot cancel a statement", {{"error", std::string(why)}});
+        PQfreeCancel(cancel);
+      }
+    }
+    if ((waits[0].revents & (POLLIN | POLLERR | POLLHUP)) != 0 && PQconsumeInput(conn) == 0) break;
+  }
+  auto first = answer(conn, PQgetResult(conn));
+  while (PGresult* more = PQgetResult(conn)) {
+    const auto status = PQresultStatus(more);
+    PQclear(more);
+    if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) break;  // for ever the same
+  }
+  return first;
+}
+
 }  // namespace
 
 void Blocking::Close::operator()(void* conn) const { PQfinish(static_cast<PGconn*>(conn)); }
@@ -89,9 +120,39 @@ Result<Rows> Blocking::query(std::string_view sql, const Params& params) {
                                    values.data(), nullptr, nullptr, 0));
 }
 
+Result<Rows> Blocking::query(std::string_view sql, const Params& params, int interrupt) {
+  std::vector<const char*> values;
+  for (const auto& value : params.values()) {
+    if (value && value->find('\0') != value->npos) return refuse("a parameter contains a zero byte", "22021");
+    values.push_back(value ? value->c_str() : nullptr);
+  }
+  auto* conn = static_cast<PGconn*>(conn_.get());
+  if (conn == nullptr) return try_again("the connection is closed");
+  if (PQsendQueryParams(conn, std::string(sql).c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+                        nullptr, 0) == 0) {
+    return tl::unexpected(connection_error(conn));
+  }
+  auto rows = await_answer(conn, interrupt);
+  if (PQtransactionStatus(conn) == PQTRANS_ACTIVE) conn_.reset();
+  return rows;
+}
+
 Result<Rows> Blocking::script(std::string_view sql) {
   auto* conn = static_cast<PGconn*>(conn_.get());
   return answer(conn, PQexec(conn, std::string(sql).c_str()));
+}
+
+bool Blocking::alive() const { return conn_ && PQstatus(static_cast<PGconn*>(conn_.get())) == CONNECTION_OK; }
+
+Blocking::Transaction Blocking::transaction() const {
+  switch (PQtransactionStatus(static_cast<PGconn*>(conn_.get()))) {
+    case PQTRANS_INTRANS: return Transaction::open;
+    case PQTRANS_INERROR: return Transaction::failed;
+    case PQTRANS_IDLE:
+    case PQTRANS_ACTIVE:
+    case PQTRANS_UNKNOWN: return Transaction::none;
+  }
+  return Transaction::none;
 }
 
 int Blocking::backend_pid() const { return PQbackendPID(static_cast<PGconn*>(conn_.get())); }

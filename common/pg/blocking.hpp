@@ -17,9 +17,15 @@ class Blocking {
   // One command with parameters.
   Result<Rows> query(std::string_view sql, const Params& params = {});
   Result<Rows> query(const Statement& statement, const Params& params = {}) { return query(statement.text, params); }
+  // The same, but when the descriptor `interrupt` becomes readable meanwhile, the server is asked once to cancel the
+  // command; the answer is what came of that: 57014, or the rows if it was too late. A COPY closes the connection.
+  Result<Rows> query(std::string_view sql, const Params& params, int interrupt);
   // A script of several commands without parameters; the last one's rows.
   Result<Rows> script(std::string_view sql);
   [[nodiscard]] int backend_pid() const;
+  [[nodiscard]] bool alive() const;  // false: the connection is lost; make another
+  enum class Transaction { none, open, failed };
+  [[nodiscard]] Transaction transaction() const;
 
  private:
   struct Close {

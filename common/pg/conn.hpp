@@ -34,7 +34,7 @@ namespace romancy::pg {
 struct ConnOptions {
   std::string conninfo;                                  // URI or key=value; never logged
   std::string application_name;                          // "romancy-timer"
-  std::string schema = "romancy";                        // becomes the search_path
+  std::string schema = "romancy";                        // becomes the search_path; empty: the role's own stays
   std::vector<std::pair<std::string, std::string>> set;  // further settings, through the start-up packet (options=-c)
   std::chrono::milliseconds connect_timeout{5000};
   bool pipeline = true;                                  // the listener's connection turns this off

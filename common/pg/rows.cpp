@@ -31,6 +31,15 @@ Rows::Rows(pg_result* owned) : result_(owned) {}
 
 int Rows::size() const { return PQntuples(result_.get()); }
 
+int Rows::columns() const { return PQnfields(result_.get()); }
+
+std::string Rows::name(int column) const {
+  const char* name = PQfname(result_.get(), column);
+  return name ? name : "";
+}
+
+std::string Rows::command() const { return result_ ? PQcmdStatus(result_.get()) : ""; }
+
 bool Rows::is_null(int row, int column) const {
   check_place(result_.get(), row, column);
   return PQgetisnull(result_.get(), row, column) != 0;

@@ -18,12 +18,15 @@ class Rows {
 
   [[nodiscard]] int size() const;
   [[nodiscard]] bool empty() const { return size() == 0; }
+  [[nodiscard]] int columns() const;
+  [[nodiscard]] std::string name(int column) const;
   [[nodiscard]] bool is_null(int row, int column) const;
   [[nodiscard]] std::string_view text(int row, int column) const;  // valid while this Rows lives
   [[nodiscard]] std::string str(int row, int column) const { return std::string(text(row, column)); }
   [[nodiscard]] std::int64_t int64(int row, int column) const;
   [[nodiscard]] int int32(int row, int column) const { return static_cast<int>(int64(row, column)); }
   [[nodiscard]] bool boolean(int row, int column) const;
+  [[nodiscard]] std::string command() const;  // what was done: "UPDATE 3", "COMMIT"
   [[nodiscard]] std::int64_t affected() const;  // rows changed, for a statement that returns none
 
  private:

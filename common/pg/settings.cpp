@@ -33,7 +33,7 @@ std::string quoted_identifier(std::string_view name) {
 std::string server_options(const ConnOptions& wanted, std::string given) {
   std::string& options = given;  // the operator's come first: ours win
   // pg_temp last: named nowhere it would be searched first, and a temporary table could stand in for one of ours.
-  add_option(options, "search_path", quoted_identifier(wanted.schema) + ", pg_temp");
+  if (!wanted.schema.empty()) add_option(options, "search_path", quoted_identifier(wanted.schema) + ", pg_temp");
   add_option(options, "TimeZone", "UTC");
   add_option(options, "DateStyle", "ISO, YMD");
   add_option(options, "idle_session_timeout", "0");  // it ends connections that LISTEN (57P05)

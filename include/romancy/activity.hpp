@@ -94,6 +94,9 @@ class BlockingDefinition : public ActivityDefinition {
   virtual std::string call(Attempt& attempt, const std::string& input) const = 0;
 };
 
+// What came of an attempt, from the exception being handled; call it in a catch block.
+AttemptResult failed_attempt() noexcept;
+
 // Empty, or which option is wrong and what it may be: "timeout: -1 ms is not in ..".
 std::string options_problem(const ActivityOptions& options);
 

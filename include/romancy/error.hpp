@@ -7,6 +7,8 @@
 //                   ChannelModeConflict  the channel is used in another mode
 //                   BadData            a JSON value does not convert; the text names the field
 //   in an activity  TerminalError      throw it to say: trying again cannot help
+//                   SqlError           a statement of a transactional activity failed (transaction.hpp)
+//                   Stopped            asked to stop while it waited; not a std::exception, see below
 //
 // Any exception that leaves an activity fails that attempt; any that leaves a workflow runs its compensations and
 // ends it. What is recorded is {"type", "message"}: the (demangled) name of the exception's type and its what().
@@ -28,7 +30,8 @@ class ActivityError : public std::runtime_error {
 
   [[nodiscard]] const std::string& activity() const noexcept { return activity_; }
   // The name of the exception type the activity threw, or what a TerminalError gave as its type.
-  // Ours: "UnknownActivity" (not linked into this program), "BadData" (input or result does not convert).
+  // Ours: "UnknownActivity" (not linked into this program), "BadData" (input or result does not convert),
+  // "AttemptTimedOut", "Stopped", "SqlError".
   [[nodiscard]] const std::string& type() const noexcept { return type_; }
   [[nodiscard]] const std::string& message() const noexcept { return message_; }
   // The attempt that failed last, counted from 1.
@@ -87,6 +90,13 @@ class TerminalError : public std::runtime_error {
   std::string type_;
 };
 
+// Thrown where an activity waits (a statement, a pause, a descriptor, a completion) when its attempt is asked to stop:
+// the instance was cancelled, its lease is lost, the time of the attempt is over, or the worker stops. Every later wait
+// of the attempt throws it again. It is no std::exception, so that a handler around a wait does not swallow it by
+// accident; recorded, if anybody still cares, as a failure of the type "Stopped". A blocking activity that looks at
+// stop_requested() may throw it as well.
+class Stopped {};
+
 // A JSON text or value is refused: not JSON, does not convert, NaN, NUL, invalid UTF-8, too deep, too long.
 // what() names where: "input: (/items/0/cents) type must be number, but is string".
 class BadData : public std::runtime_error {
@@ -99,6 +109,7 @@ namespace detail {
 struct ErrorText {
   std::string type, message;
   bool terminal = false;
+  bool retryable = false;
 };
 // What to record about the exception being handled; call it in a catch block. Valid UTF-8 without NUL, at most 8 kB.
 ErrorText current_error() noexcept;

@@ -10,5 +10,6 @@
 #include <romancy/json.hpp>
 #include <romancy/retry.hpp>
 #include <romancy/task.hpp>
+#include <romancy/transaction.hpp>
 #include <romancy/worker.hpp>
 #include <romancy/workflow.hpp>
