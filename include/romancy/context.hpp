@@ -430,6 +430,10 @@ class Context {
     host_.recur(detail::to_text(next_input, "recur: input"));
     std::terminate();  // it threw; g++ 12 wants to see that this does not return
   }
+  [[noreturn]] void recur() {  // of a workflow that takes no input
+    host_.recur("null");
+    std::terminate();
+  }
   [[nodiscard]] int generation() const noexcept { return host_.generation(); }  // 0, 1, 2 ..
   // Rows of history until now: a workflow that loops recurs when it has many.
   [[nodiscard]] std::int64_t history_length() const noexcept { return host_.history_length(); }

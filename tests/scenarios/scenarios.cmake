@@ -62,13 +62,18 @@ function(own_program name)
                        PROPERTIES LABELS scenarios TIMEOUT ${scenario_limit})
 endfunction()
 
-# The README's example, as it stands there.
-set(readme_source ${CMAKE_CURRENT_BINARY_DIR}/readme_hello.cpp)
-add_custom_command(OUTPUT ${readme_source}
-  COMMAND ${CMAKE_COMMAND} -DREADME=${PROJECT_SOURCE_DIR}/README.md -DOUT=${readme_source} -P ${PROJECT_SOURCE_DIR}/cmake/ReadmeExample.cmake
-  DEPENDS ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/cmake/ReadmeExample.cmake VERBATIM)
-add_executable(readme_hello ${readme_source})
-target_link_libraries(readme_hello PRIVATE romancy_sdk)
+# doc_program(NAME PAGE): the C++ of a page, as it stands there.
+function(doc_program name page)
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  set(script ${PROJECT_SOURCE_DIR}/cmake/DocExample.cmake)
+  add_custom_command(OUTPUT ${source}
+    COMMAND ${CMAKE_COMMAND} -DPAGE=${PROJECT_SOURCE_DIR}/${page} -DOUT=${source} -P ${script}
+    DEPENDS ${PROJECT_SOURCE_DIR}/${page} ${script} VERBATIM)
+  add_executable(${name} ${source} ${ARGN})
+  target_link_libraries(${name} PRIVATE romancy_sdk)
+endfunction()
+doc_program(readme_hello README.md)
+doc_program(guide_worker docs/workflows.md ${CMAKE_CURRENT_LIST_DIR}/worker/guide_bank.cpp)
 own_program(test_readme ${CMAKE_CURRENT_LIST_DIR}/readme_test.cpp)
 target_compile_definitions(test_readme PRIVATE ROMANCY_README="${PROJECT_SOURCE_DIR}/README.md")
 add_dependencies(test_readme readme_hello)

@@ -1,0 +1,18 @@
+# DocExample: `cmake -DPAGE=page.md -DOUT=file.cpp -P DocExample.cmake` writes all C++ blocks of a page, which together must
+# be a whole program, to OUT: the test compiles what the reader sees.
+file(READ ${PAGE} text)
+set(program "")
+string(FIND "${text}" "```cpp\n" from)
+if(from EQUAL -1)
+  message(FATAL_ERROR "${PAGE} has no C++ block")
+endif()
+while(NOT from EQUAL -1)
+  math(EXPR from "${from} + 7")
+  string(SUBSTRING "${text}" ${from} -1 text)
+  string(FIND "${text}" "```" to)
+  string(SUBSTRING "${text}" 0 ${to} block)
+  string(APPEND program "${block}\n")
+  string(SUBSTRING "${text}" ${to} -1 text)
+  string(FIND "${text}" "```cpp\n" from)
+endwhile()
+file(WRITE ${OUT} "${program}")
