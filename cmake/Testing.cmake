@@ -19,7 +19,7 @@ function(romancy_test name label)
   if(label STREQUAL "process")
     set(limit 240)
   endif()
-  if(ROMANCY_SANITIZE)
+  if(ROMANCY_SANITIZE OR ROMANCY_TSAN)
     math(EXPR limit "${limit} * 3")
   endif()
   # Discovered when ctest runs, not when the program is linked: a build on a machine that is busy cannot fail on it.

@@ -1,6 +1,7 @@
 # Toolchain: the language, what the compiler refuses, hardening, sanitizers, ccache.
 #
 #   ROMANCY_SANITIZE   AddressSanitizer and UndefinedBehaviorSanitizer (./dev test --sanitize)
+#   ROMANCY_TSAN       ThreadSanitizer, for what has threads (./dev test --tsan)
 #   ROMANCY_HARDEN     the flags of a shipped program; on, except where a sanitizer does the same job better
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -16,6 +17,7 @@ include(CheckPIESupported)
 check_pie_supported(LANGUAGES CXX)
 
 option(ROMANCY_SANITIZE "Build with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
+option(ROMANCY_TSAN "Build with ThreadSanitizer" OFF)
 option(ROMANCY_HARDEN "Build with the hardening flags of a shipped program" ON)
 
 find_program(CCACHE ccache)
@@ -33,6 +35,10 @@ if(ROMANCY_SANITIZE)
   add_compile_options(-Wno-maybe-uninitialized)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
+elseif(ROMANCY_TSAN)
+  # -Wno-tsan: it does not see fences. The board's, between processes, are not what this lane runs.
+  add_compile_options(-Wno-maybe-uninitialized -Wno-tsan -fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
 elseif(ROMANCY_HARDEN)
   # FORTIFY needs an optimiser, so a Debug build goes without it. -fhardened would say all this, from GCC 14 on.
   add_compile_options(

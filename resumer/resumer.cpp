@@ -389,6 +389,15 @@ void Resumer::run_activity(const std::string& instance_id, std::int64_t token, s
   if (ref != nullptr && ref->definition().kind() == detail::ActivityKind::transactional) {
     return run_transactional(instance_id, token, attempt, *ref);
   }
+  if (ref != nullptr && ref->definition().kind() == detail::ActivityKind::asynchronous) {
+    return async_.submit({.definition = static_cast<const detail::AsyncDefinition*>(&ref->definition()),
+                          .start = attempt.start,
+                          .instance_id = instance_id,
+                          .stop = attempt.stop,
+                          .done = [this, instance_id, token, id = attempt.id](const ActivityOutcome& outcome) {
+                            attempt_over(instance_id, token, id, outcome);
+                          }});
+  }
   attempt.job = pool_->submit({.name = attempt.start.name,
                  .timeout = timeout,
                  .stop = attempt.stop,

@@ -34,6 +34,7 @@
 #include "common/proc/process.hpp"
 #include "common/proc/sweeper.hpp"
 #include "resumer/activity_pool.hpp"
+#include "resumer/async_activities.hpp"
 #include "resumer/commit_queue.hpp"
 #include "resumer/observer.hpp"
 #include "resumer/registry.hpp"
@@ -140,6 +141,7 @@ class Resumer final : public proc::Service {
   std::chrono::steady_clock::time_point beat_answered_{};
   std::size_t running_ = 0;               // activity attempts whose outcome is awaited
   std::uint64_t last_attempt_ = 0;
+  AsyncActivities async_;
   std::unique_ptr<ActivityPool> pool_;    // last: its threads end first
 };
 

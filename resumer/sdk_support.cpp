@@ -6,9 +6,11 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <system_error>
 #include <typeinfo>
 
 #include "romancy/activity.hpp"
+#include "romancy/async.hpp"
 #include "romancy/bytes.hpp"
 #include "romancy/error.hpp"
 #include "romancy/json.hpp"
@@ -126,6 +128,8 @@ ErrorText current_error() noexcept {
     return {"TimedOut", storable(e.what()), false, false};
   } catch (const SqlError& e) {
     return {"SqlError", storable(e.what()), false, sql_wants_another(e.sqlstate())};
+  } catch (const CompletionFailed& e) {
+    return {storable(e.type()), storable(e.what()), false, false};
   } catch (const Stopped&) {
     return {"Stopped", "the attempt was asked to stop", false, false};
   } catch (const std::exception& e) {
@@ -254,6 +258,13 @@ AttemptResult ActivityRef::run(Attempt& attempt, const std::string& input) const
     result = detail::failed_attempt();
   }
   return result;
+}
+
+void AsyncAttempt::check(const detail::AsyncWait& wait) {
+  if (wait.stopped) throw Stopped{};
+  if (wait.fd_error != 0) {
+    throw std::system_error(wait.fd_error, std::generic_category(), "descriptor " + std::to_string(wait.fd));
+  }
 }
 
 std::size_t Rows::column(std::string_view name) const {

@@ -93,6 +93,7 @@ Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_p
                [this](proc::Why why) { look(why); }),
       heart_(process.loop(), [this] { beat(); }),
       hurry_(process.loop(), [this] { hurry(); }),
+      async_(process.loop(), config_.async_activities),
       pool_(std::make_unique<ActivityPool>(process.loop(), config_.activity_threads)) {}
 
 Resumer::~Resumer() = default;
@@ -215,7 +216,7 @@ void Resumer::drain(std::function<void()> done) {
   for (auto& [id, lease] : leases_) {
     for (auto& [op, attempt] : lease->attempts) attempt.delay.reset();
   }
-  running_ -= pool_->drop_queued();
+  running_ -= pool_->drop_queued() + async_.drop_queued();
   hurry_.set_in(config_.stop_timeout * 3 / 4);
   end_drain();
 }

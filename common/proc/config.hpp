@@ -60,6 +60,7 @@ struct Config {
 
   // [worker]
   int activity_threads = 0;       // 8 a process
+  int async_activities = 0;       // 1000 a process, waiting without a thread
   int max_in_flight = 0;          // 1000 instances leased a process
   int cache_instances = 0;        // 10000 suspended instances kept in memory; 0: none
 

@@ -111,6 +111,9 @@ const Setting kSettings[] = {
 
   {.section = "worker", .key = "activity_threads", .member = &Config::activity_threads, .fallback = std::int64_t{8},
    .lowest = 1, .highest = 1024, .sentence = "How many activities one worker process runs at once."},
+  {.section = "worker", .key = "async_activities", .member = &Config::async_activities, .fallback = std::int64_t{1000},
+   .lowest = 1, .highest = 100000,
+   .sentence = "How many asynchronous activities, which wait without a thread, one worker process runs at once."},
   {.section = "worker", .key = "max_in_flight", .member = &Config::max_in_flight, .fallback = std::int64_t{1000},
    .lowest = 1, .highest = 100000, .sentence = "How many workflows one worker process holds a lease on at most."},
   {.section = "worker", .key = "cache_instances", .member = &Config::cache_instances, .fallback = std::int64_t{10000},

@@ -1,6 +1,7 @@
 // romancy: everything a program with workflows needs. See workflow.hpp first, then context.hpp and activity.hpp.
 #pragma once
 #include <romancy/activity.hpp>
+#include <romancy/async.hpp>
 #include <romancy/bytes.hpp>
 #include <romancy/channel.hpp>
 #include <romancy/concurrent.hpp>

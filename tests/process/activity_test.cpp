@@ -252,5 +252,40 @@ TEST_P(Activities, AnAttemptThatOutlastsItsTimeIsTriedAgainAndItsLateResultIsDro
   bank.system.expect_quiescent();
 }
 
+// Each of them waits two seconds: in turn, on two threads, they would take half an hour.
+TEST_P(Activities, TwoThousandAsynchronousOnesWaitAtOnceWithTwoThreads) {
+  Bank bank(GetParam(), {}, "activity_threads = 2\nmax_in_flight = 3000\nasync_activities = 2500\n");
+  bank.system.sql("SELECT count(start_workflow('nap', '2000', 'n' || i)) FROM generate_series(1, 2000) i");
+  bank.system.start_all(1);
+  ASSERT_TRUE(eventually([&] {
+    return bank.system.count("SELECT count(*) FROM workflow_instances WHERE status = 'completed'") == 2000;
+  })) << bank.system.worker(1).log();
+  EXPECT_EQ(bank.system.count("SELECT count(*) FROM history WHERE kind = 2 AND data = '2000'"), 2000);
+  bank.system.expect_quiescent();
+}
+
+TEST_P(Activities, CancelReachesAnAsynchronousOneAtOnce) {
+  Bank bank(GetParam());
+  bank.system.start_all(1);
+  bank.system.start("nap", "3600000", "n1");
+  ASSERT_TRUE(eventually([&] { return bank.system.count("SELECT count(*) FROM instances WHERE session_id IS NOT NULL") == 1; }));
+  bank.system.sql("SELECT cancel_workflow('n1')");
+  bank.system.expect_status("n1", "cancelled");
+  bank.system.expect_quiescent();
+}
+
+TEST_P(Activities, AnAsynchronousOneThatTakesTooLongFails) {
+  Bank bank(GetParam());
+  bank.system.start_all(1);
+  bank.system.start("short_nap", "3600000", "n1");
+  bank.system.start("short_nap", "1", "n2");
+  bank.system.expect_status("n1", "completed");
+  EXPECT_EQ(bank.system.output("n1"), R"({"type": "AttemptTimedOut", "attempt": 2})");
+  bank.system.expect_status("n2", "completed");
+  EXPECT_EQ(bank.system.output("n2"), "1");
+  EXPECT_EQ(bank.system.worker(1).terminate(), 0);
+  bank.system.expect_quiescent();
+}
+
 }  // namespace
 }  // namespace romancy::test

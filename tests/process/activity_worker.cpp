@@ -110,6 +110,31 @@ const auto never = romancy::activity(
     },
     {.retry = {.attempts = 1}, .timeout = 50ms});
 
+// Waits without a thread until it is told to stop, or for so long.
+const auto nap = romancy::async_activity("nap", [](romancy::AsyncAttempt& at, int ms) -> romancy::Async<int> {
+  co_await at.sleep(std::chrono::milliseconds(ms));
+  const int answer = co_await at.completed<int>([ms](auto done) { std::thread([done, ms] { done(ms); }).detach(); });
+  co_return answer;
+});
+const auto short_nap = romancy::async_activity(
+    "short_nap", [](romancy::AsyncAttempt& at, int ms) -> romancy::Async<int> {
+      co_await at.sleep(std::chrono::milliseconds(ms));
+      co_return ms;
+    },
+    {.retry = {.attempts = 2, .first_interval = 1ms}, .timeout = 50ms});
+
+const auto naps = romancy::workflow("nap", [](Context& ctx, int ms) -> Task<int> { co_return co_await ctx.run(nap, ms); });
+const auto short_naps = romancy::workflow("short_nap", [](Context& ctx, int ms) -> Task<Json> {
+  Json result;
+  try {
+    result = co_await ctx.run(short_nap, ms);
+  } catch (const romancy::ActivityError& e) {
+    result = Json{{"type", e.type()}, {"attempt", e.attempt()}};
+  }
+  co_await ctx.sleep(1ms);
+  co_return result;
+});
+
 template <class A>
 auto pays(const char* name, const A& activity) {
   return romancy::workflow(name, [activity](Context& ctx, Debit d) -> Task<Json> {
@@ -153,6 +178,6 @@ const auto times_out = romancy::workflow("never", [](Context& ctx) -> Task<std::
 int main(int argc, char** argv) {
   return romancy::run_worker(argc, argv,
                              {pays("debit", debit), pays("strict", strict), pays("hasty", hasty), pays("wavering", wavering),
-                              oddly, slow, times_out},
-                             {debit, strict, hasty, wavering, odd, sluggish, never});
+                              oddly, slow, times_out, naps, short_naps},
+                             {debit, strict, hasty, wavering, odd, sluggish, never, nap, short_nap});
 }

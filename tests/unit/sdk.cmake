@@ -13,5 +13,5 @@ romancy_test(test_sdk unit
 target_compile_definitions(test_sdk PRIVATE JSON_DIAGNOSTICS=1)
 # What has threads, in a program of its own: small enough to be built with ThreadSanitizer (./dev test --tsan).
 romancy_test(test_activities unit
-  SOURCES ${CMAKE_CURRENT_LIST_DIR}/activity_pool_test.cpp
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/activity_pool_test.cpp ${CMAKE_CURRENT_LIST_DIR}/async_activity_test.cpp
   LIBS romancy_sdk romancy_io)
