@@ -40,6 +40,9 @@ Result<Registry> Registry::make(const std::vector<WorkflowRef>& workflows, const
     if (const auto problem = name_problem(activity.name()); !problem.empty()) {
       return refuse("activity '" + activity.name() + "': name: " + problem);
     }
+    if (activity.name().starts_with("romancy.")) {
+      return refuse("activity '" + activity.name() + "': name: what begins with 'romancy.' is built in");
+    }
     if (const auto problem = detail::options_problem(activity.options()); !problem.empty()) {
       return refuse("activity '" + activity.name() + "': " + problem);
     }
@@ -47,6 +50,7 @@ Result<Registry> Registry::make(const std::vector<WorkflowRef>& workflows, const
       return refuse("activity '" + activity.name() + "' is registered twice");
     }
   }
+  for (const ActivityRef& activity : builtin_activities()) registry.activities_.emplace(activity.name(), activity);
   return registry;
 }
 

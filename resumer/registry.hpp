@@ -9,9 +9,12 @@
 
 namespace romancy::resumer {
 
+// builtin.cpp
+std::vector<ActivityRef> builtin_activities();
+
 class Registry {
  public:
-  // Refuses two of one name, naming it.
+  // Refuses two of one name, naming it, and activities with names of ours ("romancy."). The built-in ones are added.
   static Result<Registry> make(const std::vector<WorkflowRef>& workflows, const std::vector<ActivityRef>& activities);
   [[nodiscard]] const WorkflowRef* workflow(const std::string& name) const;  // nullptr: unknown
   [[nodiscard]] const ActivityRef* activity(const std::string& name) const;

@@ -1,4 +1,5 @@
 // activity: the work with effects. Ordinary blocking C++ on a thread of the worker's pool; exceptions mean failure.
+// Two other kinds: transaction.hpp (takes effect exactly once, in the database) and async.hpp (waits without a thread).
 //
 //   const auto charge = romancy::activity("charge",
 //       [](romancy::Attempt& at, Order o) { return bank().charge(o.card, o.cents, at.key()); },

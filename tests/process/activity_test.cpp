@@ -252,6 +252,19 @@ TEST_P(Activities, AnAttemptThatOutlastsItsTimeIsTriedAgainAndItsLateResultIsDro
   bank.system.expect_quiescent();
 }
 
+TEST_P(Activities, TheMembersOfAGroupAreReadByABuiltInOne) {
+  Bank bank(GetParam());
+  bank.system.sql("CREATE TABLE IF NOT EXISTS group_members (group_name text, instance_id text)");
+  bank.system.sql("INSERT INTO group_members VALUES ('g', 'b'), ('g', 'a'), ('h', 'c')");
+  bank.system.start_all(1);
+  bank.system.start("who", "\"g\"", "w1");
+  bank.system.expect_status("w1", "completed");
+  EXPECT_EQ(bank.system.output("w1"), R"(["a", "b"])");
+  bank.system.start("who", "\"nobody's\"", "w2");
+  bank.system.expect_status("w2", "completed");
+  EXPECT_EQ(bank.system.output("w2"), "[]");
+}
+
 // Each of them waits two seconds: in turn, on two threads, they would take half an hour.
 TEST_P(Activities, TwoThousandAsynchronousOnesWaitAtOnceWithTwoThreads) {
   Bank bank(GetParam(), {}, "activity_threads = 2\nmax_in_flight = 3000\nasync_activities = 2500\n");

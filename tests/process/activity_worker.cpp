@@ -135,6 +135,13 @@ const auto short_naps = romancy::workflow("short_nap", [](Context& ctx, int ms) 
   co_return result;
 });
 
+// As a handle, though nobody here registers it: the name is what counts.
+const auto group_members = romancy::transactional(
+    "romancy.group_members", [](Transaction&, std::string) -> std::vector<std::string> { throw std::logic_error("not me"); });
+const auto who = romancy::workflow("who", [](Context& ctx, std::string group) -> Task<std::vector<std::string>> {
+  co_return co_await ctx.run(group_members, group);
+});
+
 template <class A>
 auto pays(const char* name, const A& activity) {
   return romancy::workflow(name, [activity](Context& ctx, Debit d) -> Task<Json> {
@@ -178,6 +185,6 @@ const auto times_out = romancy::workflow("never", [](Context& ctx) -> Task<std::
 int main(int argc, char** argv) {
   return romancy::run_worker(argc, argv,
                              {pays("debit", debit), pays("strict", strict), pays("hasty", hasty), pays("wavering", wavering),
-                              oddly, slow, times_out, naps, short_naps},
+                              oddly, slow, times_out, naps, short_naps, who},
                              {debit, strict, hasty, wavering, odd, sluggish, never, nap, short_nap});
 }

@@ -127,6 +127,8 @@ TEST(SdkRegistry, RefusesByName) {
   EXPECT_EQ(refusal({wf, wf}, {}), "workflow 'wf' is registered twice");
   EXPECT_EQ(refusal({}, {ok, ok}), "activity 'ok' is registered twice");
   EXPECT_EQ(refusal({}, {activity("", [](Attempt&) {})}), "activity '': name: is empty");
+  EXPECT_EQ(refusal({}, {activity("romancy.mine", [](Attempt&) {})}),
+            "activity 'romancy.mine': name: what begins with 'romancy.' is built in");
   EXPECT_THAT(refusal({workflow("x", [](Context&) -> Task<> { co_return; }, {.queue = "a\nb"})}, {}),
               HasSubstr("queue: has a control character"));
   const auto with = [](RetryPolicy retry) { return activity("a", [](Attempt&) {}, {.retry = retry}); };
