@@ -51,7 +51,8 @@ scenario_program(test_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/saga_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/cancel_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/lifecycle_test.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/outbox_test.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/outbox_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/examples_test.cpp)
 
 # own_program(NAME LIMIT <source>..): scenarios that start an installation of their own, or need none.
 function(own_program name)
@@ -86,4 +87,10 @@ own_program(test_own_scenarios
 add_executable(test_every_order ${CMAKE_CURRENT_LIST_DIR}/every_order_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../support/script.cpp)
 target_link_libraries(test_every_order PRIVATE romancy_sdk_core GTest::gmock GTest::gtest GTest::gtest_main)
 gtest_discover_tests(test_every_order DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
+                     PROPERTIES LABELS scenarios TIMEOUT ${scenario_limit})
+
+# SQL alone.
+add_executable(test_storage_scenarios ${CMAKE_CURRENT_LIST_DIR}/storage_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../pg/storage.cpp)
+target_link_libraries(test_storage_scenarios PRIVATE romancy_test_support GTest::gmock GTest::gtest GTest::gtest_main)
+gtest_discover_tests(test_storage_scenarios DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
                      PROPERTIES LABELS scenarios TIMEOUT ${scenario_limit})
