@@ -81,6 +81,8 @@ void Resumer::transaction_over(const std::string& instance_id, std::int64_t toke
   if (lease == nullptr || lease->transacting != id) {
     if (end == TransactionEnd::dropped) {
       --running_;
+      // The lease may still be ours, when it was the code that took the activity back.
+      if (attempting(instance_id, token, op, id) != nullptr) lease->attempts.erase(op);
       if (drained_) end_drain();
       return;
     }

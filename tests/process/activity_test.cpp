@@ -159,6 +159,47 @@ TEST_P(Activities, ATransactionOfALostLeaseLeavesNothing) {
   bank.expect_paid_once("d1");
 }
 
+TEST_P(Activities, SeveralTransactionalOnesOfOneRunEachTakeEffectOnce) {
+  Bank bank(GetParam(), {}, "activity_threads = 4\n");
+  bank.system.start_all(2);
+  for (int i = 0; i < 3; ++i) bank.system.start("many", "10", "m" + std::to_string(i));
+  for (int i = 0; i < 3; ++i) {
+    bank.system.expect_status("m" + std::to_string(i), "completed");
+    EXPECT_EQ(bank.results("m" + std::to_string(i)), 10);
+  }
+  EXPECT_EQ(bank.cents(), 70);
+  EXPECT_EQ(bank.bookings(), 30);
+  EXPECT_EQ(bank.system.count("SELECT count(DISTINCT key) FROM bookings"), 30);
+  bank.system.expect_quiescent();
+}
+
+TEST_P(Activities, ATransactionThatTheWorkflowNoLongerAwaitsLeavesNothing) {
+  for (const std::string gate : {"statement", "fence"}) {
+    SCOPED_TRACE(gate);
+    Bank bank(GetParam());
+    bank.close(gate);
+    bank.system.start_all(1);
+    bank.system.start("overtaken", kDebit, "o1");
+    bank.expect_waiting();
+    bank.system.sql("SELECT publish('stop', '\"stopped\"', target_instance_id => 'o1')");
+    // At 'fence' its commit is under way: then the result is first, whatever comes beside it.
+    const bool too_late = gate == "fence";
+    if (!too_late) {
+      ASSERT_TRUE(eventually([&] {
+        return bank.system.count("SELECT count(*) FROM history WHERE instance_id = 'o1' AND kind = 8") == 1;
+      }));
+    }
+    bank.open(gate);
+    bank.system.sql("SELECT publish('go on', '1', target_instance_id => 'o1')");
+    bank.system.expect_status("o1", "completed");
+    EXPECT_EQ(bank.system.output("o1"), too_late ? R"("paid")" : R"("stopped")");
+    EXPECT_EQ(bank.cents(), too_late ? 90 : 100);
+    EXPECT_EQ(bank.bookings(), too_late ? 1 : 0);
+    EXPECT_EQ(bank.results("o1"), too_late ? 1 : 0);
+    bank.system.expect_quiescent();
+  }
+}
+
 TEST_P(Activities, AFailedAttemptOfATransactionalOneLeavesNothing) {
   Bank bank(GetParam());
   bank.system.start_all(1);

@@ -1,5 +1,6 @@
 // test_activity_worker: the activities of activity_test.cpp. gate(name) and the tables are made by the tests, in their
 // schema.
+#include <algorithm>
 #include <atomic>
 #include <romancy/romancy.hpp>
 #include <stdexcept>
@@ -156,6 +157,27 @@ auto pays(const char* name, const A& activity) {
   });
 }
 
+// As many debits at once as asked for, all of one run.
+const auto many = romancy::workflow("many", [](Context& ctx, int count) -> Task<std::int64_t> {
+  std::vector<romancy::Future<std::int64_t>> all;
+  for (int i = 0; i < count; ++i) {
+    const Debit d{"a", 1};
+    all.push_back(ctx.start(ctx.run(debit, d)));
+  }
+  const auto left = co_await ctx.wait_all(all);
+  co_await ctx.sleep(1ms);
+  co_return *std::min_element(left.begin(), left.end());
+});
+
+// The debit, unless it is overtaken.
+const auto overtaken = romancy::workflow("overtaken", [](Context& ctx, Debit d) -> Task<std::string> {
+  auto first = co_await ctx.when_any(ctx.run(debit, d), ctx.receive<std::string>("stop"));
+  co_await ctx.receive<Json>("go on");  // the instance is let go, and claimed anew
+  co_await ctx.sleep(1ms);
+  if (first.index() == 1) co_return first.get<1>();
+  co_return "paid";
+});
+
 const auto oddly = romancy::workflow("odd", [](Context& ctx, std::string what) -> Task<Json> {
   Json result;
   try {
@@ -185,6 +207,6 @@ const auto times_out = romancy::workflow("never", [](Context& ctx) -> Task<std::
 int main(int argc, char** argv) {
   return romancy::run_worker(argc, argv,
                              {pays("debit", debit), pays("strict", strict), pays("hasty", hasty), pays("wavering", wavering),
-                              oddly, slow, times_out, naps, short_naps, who},
+                              oddly, slow, times_out, naps, short_naps, who, many, overtaken},
                              {debit, strict, hasty, wavering, odd, sluggish, never, nap, short_nap});
 }
