@@ -73,6 +73,7 @@ bool says_only_started(const Output& output) {
 // ---------------------------------------------------------------------------------------------- looking for work
 
 void Resumer::look(Why why) {
+  if (why == Why::poll || why == Why::resync) look_at_all_held();
   const auto room = config_.max_in_flight - static_cast<int>(leases_.size());
   if (session_ == 0 || drained_ || room <= 0) {
     starved_ = room <= 0;
@@ -454,6 +455,17 @@ void Resumer::look_at_held(const std::string& instance_id) {
   lease.poked = true;
   if (lease.run == nullptr || lease.giving_up) return;  // about to look, or to end
   step(lease, true);
+}
+
+// What came in for an instance whose activity runs is found by no claim, and its hint may be lost: a workflow that waits
+// for something else besides must not wait for its activity's end.
+void Resumer::look_at_all_held() {
+  if (session_ == 0) return;
+  std::vector<std::string> busy;
+  for (const auto& [id, lease] : leases_) {
+    if (!lease->attempts.empty()) busy.push_back(id);
+  }
+  for (const std::string& id : busy) look_at_held(id);
 }
 
 void Resumer::forget(const std::string& instance_id) {

@@ -108,6 +108,7 @@ class Resumer final : public proc::Service {
   void park(Lease& lease, const std::string& why);
   void fail_on_data(Lease& lease, const Error& why);
   void look_at_held(const std::string& instance_id);
+  void look_at_all_held();
   void forget(const std::string& instance_id);
   Lease* held(const std::string& instance_id, std::int64_t token);
   void set_clock(std::int64_t clock_us);
