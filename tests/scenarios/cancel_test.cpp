@@ -10,6 +10,13 @@ using testing::HasSubstr;
 
 THEME(Cancel);
 
+TEST_P(Cancel, OfACompletedInstanceIsRefusedByName) {
+  const auto id = start("echo", 1);
+  expect_completed(id, 1);
+  EXPECT_THAT(refused("SELECT cancel_workflow($1)", pg::Params(id)), HasSubstr("55000 instance_id: "));
+  expect_completed(id, 1);
+}
+
 TEST_P(Cancel, EndsASleep) {
   const auto id = start("hour", "never");
   expect_timer(id, "sleep");

@@ -61,7 +61,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT SET enable_seq
    GROUP BY h.instance_id HAVING min(h.seq) <> 1 OR max(h.seq) <> count(*)
   UNION ALL
   SELECT 'two results of operation ' || h.op, h.instance_id
-    FROM history h WHERE h.instance_id ^@ prefix AND h.kind IN (2, 3) GROUP BY h.instance_id, h.op HAVING count(*) > 1
+    FROM history h WHERE h.instance_id ^@ prefix AND h.kind = 2 GROUP BY h.instance_id, h.op HAVING count(*) > 1
   UNION ALL
   SELECT 'inbox of a finished instance', b.instance_id
     FROM mine m JOIN inbox b USING (instance_id) WHERE m.status IN (2, 3, 4)

@@ -10,7 +10,10 @@ add_executable(scenario_worker
   ${CMAKE_CURRENT_LIST_DIR}/worker/lifecycle.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/outbox.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/determinism.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/worker/examples.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/worker/examples.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/concurrent.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/channels.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/generations.cpp)
 target_link_libraries(scenario_worker PRIVATE romancy_sdk PkgConfig::LIBPQ)
 
 add_library(romancy_test_scenario STATIC ${CMAKE_CURRENT_LIST_DIR}/mode.cpp ${CMAKE_CURRENT_LIST_DIR}/scenario.cpp)
@@ -52,7 +55,10 @@ scenario_program(test_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/cancel_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/lifecycle_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/outbox_test.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/examples_test.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/examples_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/concurrent_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/channels_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/generations_test.cpp)
 
 # own_program(NAME LIMIT <source>..): scenarios that start an installation of their own, or need none.
 function(own_program name)

@@ -12,5 +12,8 @@ int main(int argc, char** argv) {
   add_outbox(program);
   add_determinism(program);
   add_examples(program);
+  add_concurrent(program);
+  add_channels(program);
+  add_generations(program);
   return romancy::run_worker(argc, argv, program.workflows, program.activities);
 }

@@ -33,3 +33,6 @@ void add_lifecycle(Program& program);
 void add_outbox(Program& program);
 void add_determinism(Program& program);
 void add_examples(Program& program);
+void add_concurrent(Program& program);
+void add_channels(Program& program);
+void add_generations(Program& program);
