@@ -129,7 +129,7 @@ class Resumer final : public proc::Service {
 
   std::int64_t session_ = 0;              // 0: none
   std::vector<std::int64_t> former_;      // sessions of this process that may still hold leases
-  std::vector<int> routes_;
+  std::vector<std::int64_t> routes_;
   std::vector<std::string> marks_;        // low-water mark of each route; reset by polls and resyncs
   Leases leases_;
   std::chrono::milliseconds skip_delay_{1};

@@ -72,7 +72,7 @@ void RunStore::start_session(std::int64_t session, const std::string& worker, co
                 if (!rows) return reply(tl::unexpected(std::move(rows.error()).within("start_session")));
                 std::vector<Route> routes;
                 for (int i = 0; i < rows->size(); ++i) {
-                  routes.push_back({rows->int32(i, 0), rows->str(i, 1), rows->str(i, 2)});
+                  routes.push_back({rows->int64(i, 0), rows->str(i, 1), rows->str(i, 2)});
                 }
                 reply(std::move(routes));
               });
@@ -103,7 +103,7 @@ void RunStore::end_session(std::int64_t session, Reply<void> reply) {
               });
 }
 
-void RunStore::claim(std::int64_t session, const std::vector<int>& routes, const std::vector<std::string>& marks,
+void RunStore::claim(std::int64_t session, const std::vector<std::int64_t>& routes, const std::vector<std::string>& marks,
                      int want, int inbox_limit, Reply<Claim> reply) {
   conn_.query(sql::resumer::claim_runs, pg::Params(session, routes, marks, want, inbox_limit),
               [reply = std::move(reply)](Result<pg::Rows> rows) {

@@ -14,10 +14,10 @@
 namespace romancy::resumer {
 
 // Stands for all competing channels in a claim: its pokes name a channel, and whoever claims them matches it.
-inline constexpr int kChannelsRoute = 0;
+inline constexpr std::int64_t kChannelsRoute = 0;
 
 struct Route {
-  int id = 0;
+  std::int64_t id = 0;
   std::string queue, workflow_name;
 };
 
@@ -77,8 +77,8 @@ class RunStore {
   void heartbeat(std::int64_t session, std::chrono::milliseconds timeout, const std::vector<std::string>& in_flight,
                  Reply<Beat> reply);
   void end_session(std::int64_t session, Reply<void> reply);
-  void claim(std::int64_t session, const std::vector<int>& routes, const std::vector<std::string>& marks, int want,
-             int inbox_limit, Reply<Claim> reply);
+  void claim(std::int64_t session, const std::vector<std::int64_t>& routes, const std::vector<std::string>& marks,
+             int want, int inbox_limit, Reply<Claim> reply);
   // The answers are in the order of the items.
   void commit(std::int64_t session, const std::vector<const CommitItem*>& items, int inbox_limit,
               Reply<std::vector<Committed>> reply);

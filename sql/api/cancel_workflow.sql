@@ -19,10 +19,10 @@ BEGIN
   IF octet_length($2) > 4096 THEN
     RAISE EXCEPTION 'reason: is % bytes long, at most 4096 are allowed', octet_length($2) USING ERRCODE = '22023';
   END IF;
-  SELECT i.status, i.route_id, r.workflow_name
+  SELECT i.status, i.route_id,
+         (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1) AS workflow_name
     INTO v_instance
     FROM instances i
-    JOIN routes r ON r.route_id = i.route_id
    WHERE i.instance_id = v_id;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'instance_id: there is no instance %', quote_literal(v_id)

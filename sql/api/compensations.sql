@@ -16,7 +16,7 @@ DECLARE
 BEGIN
   PERFORM check_name('instance_id', v_id);
   SELECT i.status, i.note, i.route_id,
-         (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id) AS workflow_name
+         (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1) AS workflow_name
     INTO v_instance
     FROM instances i
    WHERE i.instance_id = v_id;

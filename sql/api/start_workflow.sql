@@ -2,11 +2,12 @@
 -- call changes nothing and answers the same, also when both run at once (the later one waits for the earlier).
 --
 -- input: any JSON. instance_id NULL: a random UUID. priority: reserved, must be 0. start_at: not before that moment.
--- An instance (or the first start of a workflow's name) that was committed after the snapshot of a REPEATABLE READ or
--- SERIALIZABLE transaction raises 40001, as PostgreSQL does for any such row: try the transaction again.
+-- An instance that was committed after the snapshot of a REPEATABLE READ or SERIALIZABLE transaction raises 40001, as
+-- PostgreSQL does for any such row; so may, under SERIALIZABLE, side by side, the first starts of workflows nobody has
+-- named before: try the transaction again.
 -- Refuses by name (22023): bad names, an id that another workflow has.
--- Callers: applications, romancy. Commit: the caller's. Index: routes_name_key, pk of instances.
--- Locks: none but its new rows; the first start of a name nobody serves yet makes its route.
+-- Callers: applications, romancy. Commit: the caller's. Index: routes_id, pk of instances.
+-- Locks: none but its new rows, and of those only the instance's id can make anybody wait.
 CREATE OR REPLACE FUNCTION start_workflow(
   workflow_name text, input jsonb DEFAULT '{}', instance_id text DEFAULT NULL, queue text DEFAULT 'default',
   priority int DEFAULT 0, start_at timestamptz DEFAULT NULL)
@@ -20,7 +21,7 @@ DECLARE
   v_id text := coalesce($3, gen_random_uuid()::text);
   v_queue ALIAS FOR $4;
   v_start_at ALIAS FOR $6;
-  v_route int;
+  v_route bigint;
   v_other text;
 BEGIN
   PERFORM check_name('workflow_name', v_name);
@@ -33,21 +34,14 @@ BEGIN
     RAISE EXCEPTION 'start_at: must be a moment in time' USING ERRCODE = '22023';
   END IF;
 
-  SELECT r.route_id INTO v_route FROM routes r WHERE r.queue = v_queue AND r.workflow_name = v_name;
-  IF NOT FOUND THEN
-    INSERT INTO routes (queue, workflow_name) VALUES (v_queue, v_name) ON CONFLICT DO NOTHING;
-    SELECT r.route_id INTO v_route FROM routes r WHERE r.queue = v_queue AND r.workflow_name = v_name;
-  END IF;
-
+  v_route := enter_route(v_queue, v_name);
   INSERT INTO instances (instance_id, route_id) VALUES (v_id, v_route) ON CONFLICT DO NOTHING;
   IF NOT FOUND THEN
-    SELECT r.workflow_name
+    SELECT (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1)
       INTO v_other
       FROM instances i
-      JOIN routes r ON r.route_id = i.route_id
-     WHERE i.instance_id = v_id
-       AND r.workflow_name <> v_name;
-    IF FOUND THEN
+     WHERE i.instance_id = v_id;
+    IF v_other <> v_name THEN
       RAISE EXCEPTION 'instance_id: % is an instance of workflow %', quote_literal(v_id), quote_literal(v_other)
         USING ERRCODE = '22023';
     END IF;

@@ -1,16 +1,17 @@
 -- views: what applications and people may read. Dropped and made again with every change, so nothing may depend on them
 -- but queries. The names of kinds and statuses are those of resumer/events.hpp; tests/pg checks that they agree.
 --
--- Columns that cost a look elsewhere (input, output, error) are scalar subqueries: not selected, not computed.
+-- Columns that cost a look elsewhere (input, output, error, names) are scalar subqueries: not selected, not computed;
+-- and a name that stands twice in routes does not double a row.
 
 DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, channels, timers,
   outbox_events, workers;
 
--- Index for one instance: pk of instances, pk of history. For a list: none.
+-- Index for one instance: pk of instances, pk of history, routes_id. For a list: none but routes_id.
 CREATE VIEW workflow_instances AS
 SELECT i.instance_id,
-       r.workflow_name,
-       r.queue,
+       (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1) AS workflow_name,
+       (SELECT r.queue FROM routes r WHERE r.route_id = i.route_id LIMIT 1) AS queue,
        (ARRAY['running', 'completed', 'failed', 'cancelled', 'stuck', 'compensating'])[i.status] AS status,
        coalesce((SELECT h.data FROM history h WHERE h.instance_id = i.instance_id AND h.seq = 1 AND h.kind = 1),
                 (SELECT b.data FROM inbox b WHERE b.instance_id = i.instance_id AND NOT b.seen AND b.kind = 1 LIMIT 1),
@@ -27,8 +28,7 @@ SELECT i.instance_id,
        (SELECT s.worker FROM sessions s WHERE s.session_id = i.session_id) AS worker,
        i.created_at,
        i.finished_at
-  FROM instances i
-  JOIN routes r ON r.route_id = i.route_id;
+  FROM instances i;
 
 CREATE OR REPLACE FUNCTION history_kind(kind smallint)
 RETURNS text
@@ -94,10 +94,9 @@ CREATE VIEW workers AS
 SELECT s.session_id,
        s.worker,
        s.kind,
-       ARRAY(SELECT r.queue || '/' || r.workflow_name
-               FROM routes r
-              WHERE r.route_id = ANY (s.routes)
-              ORDER BY r.queue, r.workflow_name) AS workflows,
+       ARRAY(SELECT n.queue || '/' || n.workflow_name
+               FROM (SELECT DISTINCT r.queue, r.workflow_name FROM routes r WHERE r.route_id = ANY (s.routes)) n
+              ORDER BY n.queue, n.workflow_name) AS workflows,
        s.started_at,
        s.expires_at,
        (SELECT count(*)

@@ -20,7 +20,7 @@
 -- Index: pokes_queue, pk of instances, inbox_pkey, pk of history.
 -- Locks: session FOR KEY SHARE (so that end_session sees this claim, H9), then pokes, channels (tried), what is queued
 -- on them, and instances, all with SKIP LOCKED: after the session's row a claim waits for nobody. An idle claim locks and writes nothing.
-CREATE OR REPLACE FUNCTION claim_runs(session_id bigint, route_ids int[], marks text[], want int, inbox_limit int)
+CREATE OR REPLACE FUNCTION claim_runs(session_id bigint, route_ids bigint[], marks text[], want int, inbox_limit int)
 RETURNS TABLE (
   instance_id text, workflow_name text, lease_token bigint, generation int, status smallint, fresh boolean,
   crashes int, left_behind boolean, inbox jsonb, history jsonb, clock_us bigint, created_us bigint)
@@ -53,7 +53,7 @@ DECLARE
   v_got int;
   v_taken int := 0;
   v_over boolean := false;
-  v_channels int := array_position(v_routes, 0);  -- where route 0 stands
+  v_channels int := array_position(v_routes, 0::bigint);  -- where route 0 stands
   v_match record;
   v_matched text[];         -- instances that got a message, and that this claim did not lease
   v_skipped_channels int := 0;
@@ -183,7 +183,7 @@ BEGIN
         INSERT INTO claims (session_id, ids)
         SELECT v_session, array_agg(l.instance_id) FROM leased l HAVING count(*) > 0)
       SELECT l.instance_id,
-             (SELECT r.workflow_name FROM routes r WHERE r.route_id = l.route_id),
+             (SELECT r.workflow_name FROM routes r WHERE r.route_id = l.route_id LIMIT 1),
              l.lease_token,
              l.generation,
              l.status,
@@ -224,7 +224,7 @@ BEGIN
    WHERE i.instance_id = ANY (v_skipped || v_surplus);
 
   IF v_matched <> '{}' THEN
-    PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id))
+    PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))
        FROM instances i
       WHERE i.instance_id = ANY (v_matched);
   END IF;

@@ -28,7 +28,7 @@ BEGIN
     RETURNING instance_id, op, kind, expires_at, data),
   target AS (
     SELECT d.*, active.route_id,
-           (SELECT r.workflow_name FROM routes r WHERE r.route_id = active.route_id) AS workflow_name
+           (SELECT r.workflow_name FROM routes r WHERE r.route_id = active.route_id LIMIT 1) AS workflow_name
       FROM due d
       LEFT JOIN LATERAL (SELECT i.route_id
                            FROM instances i

@@ -54,7 +54,7 @@ BEGIN
     SELECT i.route_id, i.instance_id
       FROM instances i
      WHERE i.instance_id = ANY (v_ids);
-    PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id))
+    PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))
        FROM instances i
       WHERE i.instance_id = ANY (v_ids);
   END IF;

@@ -5,11 +5,11 @@
 -- lets instances go on that were parked because an earlier program did not match their history.
 -- Callers: resumer, relay, timer. Returns their routes.
 -- Commit: synchronous, always. The id is half of the fence and must not come back from a crash unused.
--- Index: routes_name_key, pk of sessions, stuck_route. Locks: former sessions in id order, their instances, then the
+-- Index: routes_id, pk of sessions, stuck_route. Locks: former sessions in id order, their instances, then the
 -- parked instances, each in id order.
 CREATE OR REPLACE FUNCTION start_session(
   session_id bigint, worker text, kind text, queues text[], workflow_names text[], timeout interval, former bigint[])
-RETURNS TABLE (route_id int, queue text, workflow_name text)
+RETURNS TABLE (route_id bigint, queue text, workflow_name text)
 LANGUAGE plpgsql VOLATILE AS
 $$
 #variable_conflict use_column
@@ -18,7 +18,7 @@ DECLARE
   v_queues ALIAS FOR $4;
   v_names ALIAS FOR $5;
   v_former bigint;
-  v_routes int[];
+  v_routes bigint[];
 BEGIN
   PERFORM need_read_committed('start_session');
   IF v_session IS NULL OR v_session <= 0 THEN
@@ -33,18 +33,7 @@ BEGIN
     PERFORM set_config('synchronous_commit', 'on', true);
   END IF;
 
-  -- In name order, so that two programs that start together cannot wait for each other.
-  INSERT INTO routes (queue, workflow_name)
-  SELECT DISTINCT x.queue, x.name
-    FROM unnest(v_queues, v_names) x (queue, name)
-   WHERE NOT EXISTS (SELECT FROM routes r WHERE r.queue = x.queue AND r.workflow_name = x.name)
-   ORDER BY x.queue, x.name
-  ON CONFLICT DO NOTHING;
-  SELECT array_agg(DISTINCT r.route_id)
-    INTO v_routes
-    FROM unnest(v_queues, v_names) x (queue, name)
-    JOIN routes r ON r.queue = x.queue AND r.workflow_name = x.name;
-
+  SELECT array_agg(DISTINCT enter_route(x.queue, x.name)) INTO v_routes FROM unnest(v_queues, v_names) x (queue, name);
   INSERT INTO sessions (session_id, worker, kind, routes, expires_at)
   VALUES (v_session, $2, $3, coalesce(v_routes, '{}'), clock_timestamp() + $6);
   IF NOT pg_try_advisory_lock(v_session) THEN
@@ -68,9 +57,8 @@ BEGIN
                           AND (SELECT i.note LIKE 'mismatch%' FROM instances i WHERE i.instance_id = p.instance_id)));
 
   RETURN QUERY
-  SELECT r.route_id, r.queue, r.workflow_name
-    FROM routes r
-   WHERE r.route_id = ANY (v_routes)
-   ORDER BY r.route_id;
+  SELECT DISTINCT route_id(x.queue, x.name), x.queue, x.name
+    FROM unnest(v_queues, v_names) x (queue, name)
+   ORDER BY 1;
 END
 $$;

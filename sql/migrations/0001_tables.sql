@@ -14,14 +14,16 @@ CREATE TABLE schema_version (
   CONSTRAINT schema_version_pkey PRIMARY KEY (version)
 );
 
--- What a worker can serve: a claim names its routes, so it never takes work its process cannot run.
+-- What a worker can serve: a claim names its routes, so it never takes work its process cannot run. A route's id is
+-- computed from its names (route_id); this is the dictionary that leads back. Two rows say no more than one: a unique
+-- index would let a worker wait for the application that was the first to name a workflow and is still busy. There are
+-- never more rows a route than transactions that were open when the first of them committed.
 CREATE TABLE routes (
-  route_id      int  GENERATED ALWAYS AS IDENTITY,
-  queue         text NOT NULL,
-  workflow_name text NOT NULL,
-  CONSTRAINT routes_pkey PRIMARY KEY (route_id),
-  CONSTRAINT routes_name_key UNIQUE (queue, workflow_name)
+  route_id      bigint NOT NULL,
+  queue         text   NOT NULL,
+  workflow_name text   NOT NULL
 );
+CREATE INDEX routes_id ON routes (route_id);
 
 -- One row a living worker process. Leases belong to sessions, so one update renews them all.
 -- fillfactor: heartbeats stay on their page; no index holds expires_at, so they are heap-only.
@@ -29,7 +31,7 @@ CREATE TABLE sessions (
   session_id bigint      NOT NULL,  -- random, chosen by the worker: half of the fence, so never to be used twice
   worker     text        NOT NULL,
   kind       text        NOT NULL,
-  routes     int[]       NOT NULL,
+  routes     bigint[]    NOT NULL,
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   expires_at timestamptz NOT NULL,
   CONSTRAINT sessions_pkey PRIMARY KEY (session_id),
@@ -40,7 +42,7 @@ CREATE TABLE sessions (
 -- every claim and release write every index; the claim journal finds a session's instances instead).
 CREATE TABLE instances (
   instance_id  text        NOT NULL,
-  route_id     int         NOT NULL,
+  route_id     bigint      NOT NULL,
   status       smallint    NOT NULL DEFAULT 1,  -- 1 running 2 completed 3 failed 4 cancelled 5 stuck 6 compensating
                                                 -- (a commit says 7 for "continues as new", and 1 is stored)
   session_id   bigint,                          -- who holds the lease; only a commit that looked may clear it bare
@@ -55,8 +57,8 @@ CREATE TABLE instances (
 
 -- Parked instances (status 5), so that a new session finds those of its routes without reading all instances.
 CREATE TABLE stuck (
-  instance_id text NOT NULL,
-  route_id    int  NOT NULL,
+  instance_id text   NOT NULL,
+  route_id    bigint NOT NULL,
   CONSTRAINT stuck_pkey PRIMARY KEY (instance_id)
 );
 CREATE INDEX stuck_route ON stuck (route_id);
@@ -93,7 +95,7 @@ CREATE SEQUENCE message_ids;
 CREATE TABLE pokes (
   xid         xid8   NOT NULL DEFAULT pg_current_xact_id(),
   id          bigint GENERATED ALWAYS AS IDENTITY,
-  route_id    int    NOT NULL,
+  route_id    bigint NOT NULL,
   instance_id text   NOT NULL
 );
 CREATE INDEX pokes_queue ON pokes (route_id, xid, id);

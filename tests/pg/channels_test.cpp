@@ -81,7 +81,8 @@ TEST_F(Channels, HintsNameTheChannelAndThenWhoGotTheMessage) {
   EXPECT_EQ(heard(), "") << "matched and leased by one claim";
   c.run("SELECT start_workflow('other', '{}', 'o1')");
   b.run("SELECT * FROM start_session(2, 'b', 'resumer', '{default}', '{other}', '1 hour', '{}')");
-  const std::string first = b.run("SELECT inbox -> 0 -> 0 FROM claim_runs(2, '{2}', '{0}', 10, 10) WHERE instance_id IS NOT NULL");
+  const std::string first = b.run("SELECT inbox -> 0 -> 0 FROM claim_runs(2, ARRAY[route_id('default', 'other')], '{0}', 10, 10) "
+                                  "WHERE instance_id IS NOT NULL");
   b.run(commit(2, {{.id = "o1", .consumed = {std::stoll(first)}, .waits = {{5, "jobs"}}, .subscriptions = {{"jobs", true, 2}}}}));
   heard();
   EXPECT_EQ(a.run(claim(1)), "") << "an instance that this worker cannot run";

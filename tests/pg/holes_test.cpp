@@ -426,7 +426,7 @@ class HoleH14 : public Holes {
     pokes_alone();
     a.run("BEGIN");
     EXPECT_EQ(a.run(claim(1)), "i1|1");
-    const std::string mark = b.run("SELECT inbox -> 'marks' ->> 0 FROM claim_runs(2, '{1}', '{0}', 10, 100)");
+    const std::string mark = b.run("SELECT inbox -> 'marks' ->> 0 FROM claim_runs(2, " + kRoute + ", '{0}', 10, 100)");
     a.run("ROLLBACK");
     return b.run(claim(2, "instance_id", mark));
   }
@@ -446,7 +446,7 @@ TEST_F(HoleH14, TheMarkPassesWhatIsGoneAndAnOldReaderDoesNotHoldIt) {
   c.run(start("i1"));
   const std::string poke = pokes_alone();
   EXPECT_EQ(b.run(claim(2)), "i1|1");
-  EXPECT_EQ(b.run("SELECT (inbox -> 'marks' ->> 0)::xid8 > '" + poke + "' FROM claim_runs(2, '{1}', '{0}', 1, 1)"),
+  EXPECT_EQ(b.run("SELECT (inbox -> 'marks' ->> 0)::xid8 > '" + poke + "' FROM claim_runs(2, " + kRoute + ", '{0}', 1, 1)"),
             "t");
   a.run("COMMIT");
 }
@@ -456,7 +456,7 @@ TEST_F(HoleH14, TheMarkWaitsForAWriterThatHasNotCommitted) {
   a.run("BEGIN");
   a.run(start("early"));
   c.run(start("late"));
-  const std::string mark = b.run("SELECT inbox -> 'marks' ->> 0 FROM claim_runs(2, '{1}', '{0}', 10, 100) "
+  const std::string mark = b.run("SELECT inbox -> 'marks' ->> 0 FROM claim_runs(2, " + kRoute + ", '{0}', 10, 100) "
                                  "WHERE instance_id IS NULL");
   a.run("COMMIT");
   EXPECT_EQ(b.run(claim(2, "instance_id", mark)), "early");

@@ -57,7 +57,7 @@ class Plans : public Storage {
   // All that workers do, for the instances new<first> .. of which `count` are to be claimed.
   void run_everything(int first, int count) {
     const std::string number = std::to_string(count);
-    EXPECT_EQ(planned("SELECT count(*) - 1 FROM claim_runs(1, '{1}', '{0}', " + number + ", 100)"), number);
+    EXPECT_EQ(planned("SELECT count(*) - 1 FROM claim_runs(1, " + kRoute + ", '{0}', " + number + ", 100)"), number);
     planned(commit(1, steps(first, count)));
     planned("SELECT publish('c', '1', target_instance_id => '" + id(first) + "')");
     planned("SELECT publish('news', '1')");
@@ -73,7 +73,7 @@ class Plans : public Storage {
     planned("SELECT end_session(1, true, false)");
     a.run("SELECT pg_advisory_unlock_all()");
     planned(start_session(1));
-    planned("SELECT count(*) FROM claim_runs(1, '{1}', '{0}', 1000, 100)");  // these again, and what else there is
+    planned("SELECT count(*) FROM claim_runs(1, " + kRoute + ", '{0}', 1000, 100)");  // these again, and what else there is
     planned(commit(1, ends(first, count)));
   }
 
@@ -136,7 +136,7 @@ TEST_F(Plans, MostUpdatesOfInstancesStayOnTheirPage) {
   c.run("DELETE FROM pokes WHERE instance_id = 'new0000'");
   const auto before = updates();
   for (int first = 1; first <= 512; first += 64) {
-    a.run("SELECT count(*) FROM claim_runs(1, '{1}', '{0}', 64, 100)");
+    a.run("SELECT count(*) FROM claim_runs(1, " + kRoute + ", '{0}', 64, 100)");
     a.run(commit(1, steps(first, 64)));
     auto last = releases(first, 64);
     for (auto& run : last) run.status = 2;

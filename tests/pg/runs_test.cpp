@@ -15,7 +15,7 @@ class Runs : public Storage {
     a.run(start_session(1));
     a.run("SELECT count(start_workflow('w', '{}', 'i' || lpad(n::text, 4, '0'))) FROM generate_series(1, " +
           std::to_string(count) + ") n");
-    EXPECT_EQ(a.run("SELECT count(*) FROM claim_runs(1, '{1}', '{0}', " + std::to_string(count) + ", 100)"),
+    EXPECT_EQ(a.run("SELECT count(*) FROM claim_runs(1, " + kRoute + ", '{0}', " + std::to_string(count) + ", 100)"),
               std::to_string(count + 1));
   }
   // All `count` instances as one batch that consumes nothing and writes one history row each.
@@ -175,9 +175,9 @@ TEST_F(Runs, AClaimTakesNoMoreThanItWantsAndLosesNothing) {
   c.run("SELECT count(publish('c', '1', target_instance_id => 'hot')) FROM generate_series(1, 50)");
   c.run("SELECT count(start_workflow('w', '{}', 'n' || n)) FROM generate_series(1, 100) n");
   b.run(start_session(2));
-  EXPECT_EQ(b.run("SELECT count(*) FROM claim_runs(2, '{1}', '{0}', 3, 100) WHERE instance_id IS NOT NULL"), "3");
+  EXPECT_EQ(b.run("SELECT count(*) FROM claim_runs(2, " + kRoute + ", '{0}', 3, 100) WHERE instance_id IS NOT NULL"), "3");
   EXPECT_EQ(invariants(), "");
-  EXPECT_EQ(b.run("SELECT count(*) FROM claim_runs(2, '{1}', '{0}', 200, 100) WHERE instance_id IS NOT NULL"), "97");
+  EXPECT_EQ(b.run("SELECT count(*) FROM claim_runs(2, " + kRoute + ", '{0}', 200, 100) WHERE instance_id IS NOT NULL"), "97");
 }
 
 TEST_F(Runs, AClaimThatHadToPutSomeBackSaysThatThereIsMore) {
@@ -186,20 +186,21 @@ TEST_F(Runs, AClaimThatHadToPutSomeBackSaysThatThereIsMore) {
   c.run("SELECT count(start_workflow('w', '{}', 'n' || n)) FROM generate_series(1, 5) n");
   b.run(start_session(2));
   EXPECT_EQ(b.run(claim_summary(2, "more", "0", 3)), "true") << "it took all pokes, and put two back";
-  EXPECT_EQ(b.run("SELECT count(*) FROM claim_runs(2, '{1}', '{0}', 3, 100) WHERE instance_id IS NOT NULL"), "2");
+  EXPECT_EQ(b.run("SELECT count(*) FROM claim_runs(2, " + kRoute + ", '{0}', 3, 100) WHERE instance_id IS NOT NULL"), "2");
 }
 
 TEST_F(Runs, AClaimTakesOnlyItsRoutesAndStarvesNone) {
   a.run("SELECT * FROM start_session(1, 'a', 'resumer', '{default,default}', '{v,w}', '1 hour', '{}')");
   c.run("SELECT count(start_workflow(x, '{}', x || n)) "
         "FROM generate_series(1, 100) n, unnest('{v,w,unserved}'::text[]) x");
-  const std::string half = "SELECT workflow_name, count(*) FROM claim_runs(1, '{1,2}', '{0,0}', 20, 100) "
+  const std::string routes = "ARRAY[route_id('default', 'v'), route_id('default', 'w')]";
+  const std::string half = "SELECT workflow_name, count(*) FROM claim_runs(1, " + routes + ", '{0,0}', 20, 100) "
                            "WHERE instance_id IS NOT NULL GROUP BY 1 ORDER BY 1";
   EXPECT_EQ(a.run(half), "v|10\nw|10");
-  EXPECT_EQ(a.run("SELECT inbox -> 'more' FROM claim_runs(1, '{1,2}', '{0,0}', 1, 100) WHERE instance_id IS NULL"),
+  EXPECT_EQ(a.run("SELECT inbox -> 'more' FROM claim_runs(1, " + routes + ", '{0,0}', 1, 100) WHERE instance_id IS NULL"),
             "true");
-  EXPECT_EQ(a.run("SELECT count(*) FROM pokes WHERE route_id = 3"), "100");
-  EXPECT_EQ(a.run("SELECT inbox -> 'more' FROM claim_runs(1, '{1,2}', '{0,0}', 500, 100) WHERE instance_id IS NULL"),
+  EXPECT_EQ(a.run("SELECT count(*) FROM pokes WHERE route_id = route_id('default', 'unserved')"), "100");
+  EXPECT_EQ(a.run("SELECT inbox -> 'more' FROM claim_runs(1, " + routes + ", '{0,0}', 500, 100) WHERE instance_id IS NULL"),
             "false");
 }
 

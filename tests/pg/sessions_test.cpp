@@ -88,7 +88,7 @@ TEST_F(Sessions, CrashesCountUntilTheRunMakesProgress) {
 
 TEST_F(Sessions, ANewSessionEndsItsFormerOnesWithoutACrash) {
   leased();
-  EXPECT_EQ(b.run(start_session(2, "{1,77}")), "1|default|w");
+  EXPECT_EQ(b.run(start_session(2, "{1,77}")), c.run("SELECT route_id('default', 'w')") + "|default|w");
   EXPECT_EQ(c.run("SELECT session_id FROM sessions"), "2");
   EXPECT_EQ(b.run(claim(2, "instance_id, crashes")), "i1|0");
 }

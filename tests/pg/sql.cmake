@@ -10,6 +10,7 @@ romancy_test(test_sql pg
     ${CMAKE_CURRENT_LIST_DIR}/limits_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/interleavings_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/migrate_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/open_transactions_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/plans_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/runs_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/sessions_test.cpp

@@ -89,13 +89,13 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
 }
 
 std::string claim(std::int64_t session, const std::string& columns, const std::string& mark, int want) {
-  return "SELECT " + columns + " FROM claim_runs(" + std::to_string(session) + ", '{1,0}', '{" + mark + ",0}', " +
-         std::to_string(want) + ", 100) WHERE instance_id IS NOT NULL ORDER BY instance_id";
+  return "SELECT " + columns + " FROM claim_runs(" + std::to_string(session) + ", " + kRoute + " || 0::bigint, '{" +
+         mark + ",0}', " + std::to_string(want) + ", 100) WHERE instance_id IS NOT NULL ORDER BY instance_id";
 }
 
 std::string claim_summary(std::int64_t session, const std::string& key, const std::string& mark, int want) {
   return "SELECT inbox ->> '" + key + "' FROM claim_runs(" + std::to_string(session) +
-         ", '{1,0}', '{" + mark + ",0}', " + std::to_string(want) + ", 100) WHERE instance_id IS NULL";
+         ", " + kRoute + " || 0::bigint, '{" + mark + ",0}', " + std::to_string(want) + ", 100) WHERE instance_id IS NULL";
 }
 
 std::string start_session(std::int64_t session, const std::string& former, const std::string& timeout) {

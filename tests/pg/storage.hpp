@@ -56,14 +56,17 @@ struct Did {
   std::vector<std::string> outbox{};  // event ids
 };
 
+// The route of workflow 'w' of queue 'default', as claim_runs wants its routes.
+inline const std::string kRoute = "ARRAY[route_id('default', 'w')]";
+
 // SELECT run, accepted, released, inbox FROM commit_runs(..)
 std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox_limit = 100);
-// One line a run: its columns, of those that were leased.
+// One line a run: its columns, of those that were leased. Asks for kRoute and for that of the channels.
 std::string claim(std::int64_t session, const std::string& columns = "instance_id, lease_token",
                   const std::string& mark = "0", int want = 100);
 // What the last row says: '->> key'.
 std::string claim_summary(std::int64_t session, const std::string& key, const std::string& mark = "0", int want = 100);
-// A session that serves workflow 'w' of queue 'default': route 1 in a fresh schema.
+// A session that serves workflow 'w' of queue 'default'.
 std::string start_session(std::int64_t session, const std::string& former = "{}",
                           const std::string& timeout = "1 hour");
 std::string start(const std::string& id);

@@ -112,6 +112,15 @@ TEST_P(OldSnapshots, AStartSeesAnOlderInstanceAndIsToldToTryAgainOverAYoungerOne
   EXPECT_EQ(b.run(claim(2, "instance_id")), "mine\nyoung");
 }
 
+TEST_P(OldSnapshots, AStartOfANameThatSomebodyWasTheFirstToUseMeanwhileWorks) {
+  c.run(begin(GetParam()));
+  b.run("SELECT start_workflow('fresh', '{}', 'b1')");
+  EXPECT_EQ(c.run("SELECT start_workflow('fresh', '{}', 'c1')"), "c1");
+  c.run("COMMIT");
+  EXPECT_EQ(c.run("SELECT instance_id, workflow_name FROM workflow_instances WHERE instance_id <> 'i1' ORDER BY 1"),
+            "b1|fresh\nc1|fresh");
+}
+
 TEST_P(OldSnapshots, ACancelSpeaksOfWhatItsSnapshotShows) {
   c.run(begin(GetParam()));
   a.run(start("young"));

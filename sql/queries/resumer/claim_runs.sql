@@ -4,4 +4,4 @@
 -- Locks: session (key share), pokes and instances (skip locked).
 SELECT instance_id, workflow_name, lease_token, generation, status, fresh, crashes, left_behind, inbox, history,
        clock_us, created_us
-  FROM claim_runs($1::bigint, $2::int[], $3::text[], $4::int, $5::int);
+  FROM claim_runs($1::bigint, $2::bigint[], $3::text[], $4::int, $5::int);
