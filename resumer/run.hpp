@@ -64,7 +64,7 @@ struct Outgoing {  // a message this workflow published
 };
 
 struct OutboxRow {
-  std::string event_id;  // deterministic: instance, op, generation
+  std::string event_id;  // deterministic: instance, op, generation, "event"
   std::string type, source, data, content_type;
 };
 

@@ -130,7 +130,8 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
     switch (row.kind) {
       case InboxKind::start:
         drop();
-        if (!began_ && !finished()) tell(HistoryKind::started, 0, {}, or_null(row.data));
+        // A cancellation that did not wait for start_at tells the first generation's start again, however late.
+        if (row.op == info_.generation && !began_ && !finished()) tell(HistoryKind::started, 0, {}, or_null(row.data));
         break;
       case InboxKind::message:
         if (row.name.empty() || !Json::accept(or_null(row.data)) || !Json::accept(or_null(row.metadata))) {

@@ -144,7 +144,8 @@ void RunCore::send_event(std::string_view type, std::string_view source, std::st
   check_name("send_event: source", source);
   check_name("send_event: content_type", content_type);
   const std::int32_t op = next_op();
-  std::string id = operation_key(info_.instance_id, op, info_.generation);
+  // Apart from all that add_outbox_event takes: no application's open transaction can hold up the commit of this row.
+  std::string id = operation_key(info_.instance_id, op, info_.generation) + ":event";
   const auto done = command(HistoryKind::event_sent, op, type, dump_json(Json{{"event_id", id}}));
   if (!done.played) {
     pending_.outbox.push_back(

@@ -5,7 +5,7 @@
 -- refused (55000), as is an unknown id (22023). Under an older snapshot the answer is about that snapshot: one that
 -- has finished since is not told.
 -- Callers: applications, romancy. Commit: the caller's. Index: pk of instances, inbox_pkey, pk of deadlines.
--- Locks: none but the start_at row it takes: the cancellation is an inbox row like any other.
+-- Locks: none: the cancellation is an inbox row like any other.
 CREATE OR REPLACE FUNCTION cancel_workflow(instance_id text, reason text DEFAULT NULL)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS
@@ -40,10 +40,14 @@ BEGIN
     RETURN true;
   END IF;
 
-  WITH early AS (
-    DELETE FROM deadlines WHERE instance_id = v_id AND op = 0 AND kind = 4 RETURNING data)
+  -- The start_at row is read and not taken: its lock would hold up another cancellation, and the commit that ends the
+  -- instance, as long as this transaction stays open. So a start may be told twice, and a run hears the first one.
   INSERT INTO inbox (instance_id, kind, data)
-  SELECT v_id, 1, e.data FROM early e;
+  SELECT v_id, 1, d.data
+    FROM deadlines d
+   WHERE d.instance_id = v_id
+     AND d.op = 0
+     AND d.kind = 4;
   INSERT INTO inbox (instance_id, kind, data) VALUES (v_id, 6, jsonb_build_object('reason', $2));
   INSERT INTO pokes (route_id, instance_id) VALUES (v_instance.route_id, v_id);
   PERFORM hint_resumable(v_id, v_instance.workflow_name);

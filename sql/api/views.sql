@@ -14,7 +14,8 @@ SELECT i.instance_id,
        (SELECT r.queue FROM routes r WHERE r.route_id = i.route_id LIMIT 1) AS queue,
        (ARRAY['running', 'completed', 'failed', 'cancelled', 'stuck', 'compensating'])[i.status] AS status,
        coalesce((SELECT h.data FROM history h WHERE h.instance_id = i.instance_id AND h.seq = 1 AND h.kind = 1),
-                (SELECT b.data FROM inbox b WHERE b.instance_id = i.instance_id AND NOT b.seen AND b.kind = 1 LIMIT 1),
+                (SELECT b.data FROM inbox b WHERE b.instance_id = i.instance_id AND NOT b.seen AND b.kind = 1
+                    AND b.op = i.generation LIMIT 1),
                 (SELECT d.data FROM deadlines d WHERE d.instance_id = i.instance_id AND d.op = 0 AND d.kind = 4))
          AS input,
        CASE WHEN i.status = 2

@@ -16,8 +16,10 @@ $$
   SELECT hashtext(channel) & 255
 $$;
 
--- The lock of a channel's declaration, which an application holds until its transaction ends, be it for minutes. So
--- nobody waits for it: a commit only asks whether it is held (after it took key -1, which a declaration waits for).
+-- The locks of a channel's declarations, which applications hold until their transactions end, be it for minutes. So
+-- nobody waits for them: a commit only asks whether one is held (after it took key -1, which a declaration waits for).
+-- Place 0 is that of a declaration as broadcast; those as competing do not exclude each other, and take one each of the
+-- places 1 to 8.
 -- Callers: declare_channel, is_being_declared.
 CREATE OR REPLACE FUNCTION declaration_lock_class()
 RETURNS int
@@ -26,17 +28,28 @@ $$
   SELECT hashtext(current_schema() || ' channel declared')
 $$;
 
+CREATE OR REPLACE FUNCTION declaration_lock_key(channel text, place int)
+RETURNS int
+LANGUAGE sql IMMUTABLE AS
+$$
+  SELECT hashtext(place || ' ' || channel)
+$$;
+
+-- is_being_declared: a subscription in this mode depends on a declaration that is open. Who wants to compete has nothing
+-- to fear from those who declare just that.
 -- Callers: change_subscriptions.
-CREATE OR REPLACE FUNCTION is_being_declared(channel text)
+CREATE OR REPLACE FUNCTION is_being_declared(channel text, mode smallint)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE AS
 $$
 BEGIN
-  IF pg_try_advisory_lock_shared(declaration_lock_class(), hashtext($1)) THEN
-    PERFORM pg_advisory_unlock_shared(declaration_lock_class(), hashtext($1));
-    RETURN false;
-  END IF;
-  RETURN true;
+  FOR v_place IN 0 .. CASE WHEN $2 = 2 THEN 0 ELSE 8 END LOOP
+    IF NOT pg_try_advisory_lock_shared(declaration_lock_class(), declaration_lock_key($1, v_place)) THEN
+      RETURN true;
+    END IF;
+    PERFORM pg_advisory_unlock_shared(declaration_lock_class(), declaration_lock_key($1, v_place));
+  END LOOP;
+  RETURN false;
 END
 $$;
 
@@ -128,7 +141,7 @@ BEGIN
   IF 2 = ANY (v_mode) THEN
     SELECT array_agg(x.twice OR x.mode = 2
                      AND CASE WHEN (SELECT true FROM competing_channels c WHERE c.channel = x.channel LIMIT 1)
-                              THEN is_being_declared(x.channel)
+                              THEN is_being_declared(x.channel, x.mode)
                               ELSE (SELECT true FROM subscriptions s WHERE s.channel = x.channel LIMIT 1) IS NOT NULL
                          END
                      ORDER BY x.n)
@@ -150,7 +163,7 @@ BEGIN
 
   IF 1 = ANY (v_mode) THEN
     SELECT array_agg(x.refused OR x.mode = 1
-                     AND (is_being_declared(x.channel)
+                     AND (is_being_declared(x.channel, x.mode)
                           OR (SELECT true FROM competing_channels c WHERE c.channel = x.channel LIMIT 1) IS NOT NULL
                          AND ((SELECT true FROM subscriptions s WHERE s.channel = x.channel LIMIT 1) IS NOT NULL
                               OR (SELECT true FROM channel_queue q WHERE q.channel = x.channel LIMIT 1) IS NOT NULL))

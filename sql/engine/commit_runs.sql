@@ -254,8 +254,8 @@ BEGIN
       DELETE FROM deadlines WHERE instance_id = ANY (v_recurred);
       DELETE FROM channel_waits WHERE instance_id = ANY (v_recurred);
       DELETE FROM inbox WHERE instance_id = ANY (v_recurred) AND seen IN (false, true) AND kind IN (3, 4, 5, 8, 9);
-      INSERT INTO inbox (instance_id, kind, data)
-      SELECT ids[x.run], 1, x.data::jsonb
+      INSERT INTO inbox (instance_id, kind, op, data)
+      SELECT ids[x.run], 1, (SELECT i.generation + 1 FROM instances i WHERE i.instance_id = ids[x.run]), x.data::jsonb
         FROM unnest(h_run, h_kind, h_data) x (run, kind, data)
        WHERE v_acc[x.run]
          AND x.kind = 19

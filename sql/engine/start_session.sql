@@ -5,8 +5,8 @@
 -- lets instances go on that were parked because an earlier program did not match their history.
 -- Callers: resumer, relay, timer. Returns their routes.
 -- Commit: synchronous, always. The id is half of the fence and must not come back from a crash unused.
--- Index: routes_id, pk of sessions, stuck_route. Locks: former sessions in id order, their instances, then the
--- parked instances, each in id order.
+-- Index: routes_id, pk of sessions, stuck_route. Locks: former sessions in id order, their instances in id order, then
+-- the parked instances (skip locked).
 CREATE OR REPLACE FUNCTION start_session(
   session_id bigint, worker text, kind text, queues text[], workflow_names text[], timeout interval, former bigint[])
 RETURNS TABLE (route_id bigint, queue text, workflow_name text)
@@ -51,10 +51,15 @@ BEGIN
     END IF;
   END LOOP;
 
-  PERFORM unpark(ARRAY(SELECT p.instance_id
-                         FROM stuck p
-                        WHERE p.route_id = ANY (v_routes)
-                          AND (SELECT i.note LIKE 'mismatch%' FROM instances i WHERE i.instance_id = p.instance_id)));
+  -- One that is locked is being resumed, by another worker's start or by a person who may keep the transaction open.
+  PERFORM unpark(ARRAY(SELECT i.instance_id
+                         FROM instances i
+                        WHERE i.instance_id = ANY (ARRAY(SELECT p.instance_id
+                                                           FROM stuck p
+                                                          WHERE p.route_id = ANY (v_routes)))
+                          AND i.status = 5
+                          AND i.note LIKE 'mismatch%'
+                          FOR NO KEY UPDATE SKIP LOCKED));
 
   RETURN QUERY
   SELECT DISTINCT route_id(x.queue, x.name), x.queue, x.name

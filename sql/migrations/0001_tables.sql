@@ -79,7 +79,8 @@ CREATE TABLE inbox (
   id          bigint      GENERATED ALWAYS AS IDENTITY,
   kind        smallint    NOT NULL,  -- 1 start 2 message 3 timer 4 timeout 5 retry 6 cancel 7 recover 8 expired
                                      -- 9 refused 10 compensate
-  op          int         NOT NULL DEFAULT 0,  -- of a message: not 0 when it came from a competing channel
+  op          int         NOT NULL DEFAULT 0,  -- of a message: not 0 when it came from a competing channel; of a
+                                               -- start: the generation it begins, others pay no heed to it
   name        text,
   data        jsonb,
   metadata    jsonb,

@@ -538,9 +538,9 @@ TEST_F(Recur, ATimerThatFiresMeanwhileDoesNotReachTheNextGeneration) {
 
 TEST_F(Recur, BrokenACommitThatClearsTheInboxFirstHandsTheTimerToTheNextGeneration) {
   schema.patch("commit_runs", "DELETE FROM deadlines WHERE instance_id = ANY (v_recurred);", "");
-  schema.patch("commit_runs", "INSERT INTO inbox (instance_id, kind, data)\n      SELECT ids[x.run], 1",
+  schema.patch("commit_runs", "INSERT INTO inbox (instance_id, kind, op, data)\n      SELECT ids[x.run], 1",
                "DELETE FROM deadlines WHERE instance_id = ANY (v_recurred);\n"
-               "      INSERT INTO inbox (instance_id, kind, data)\n      SELECT ids[x.run], 1");
+               "      INSERT INTO inbox (instance_id, kind, op, data)\n      SELECT ids[x.run], 1");
   leased("i1");
   a.run(commit(1, {{.id = "i1", .release = false, .timers = {{1, 1, 0, ""}}}}));
   b.run("BEGIN; SELECT * FROM fire_timers('{1}', 10)");

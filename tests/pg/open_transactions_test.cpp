@@ -8,7 +8,6 @@
 namespace romancy::test {
 namespace {
 
-using testing::EndsWith;
 using testing::StartsWith;
 
 // c is the application whose transaction stays open.
@@ -83,6 +82,179 @@ TEST_F(Routes, TwoNamesWithOneIdAreRefusedByName) {
   EXPECT_EQ(c.error(start("i1")), refused);
   EXPECT_EQ(b.error(start_session(2)), refused);
   EXPECT_EQ(counts({"instances", "sessions"}), "0|0");
+}
+
+// Each call of an application, in a transaction that stays open, beside each thing that workers and others do.
+class Beside : public OpenTransactions, public testing::WithParamInterface<const char*> {
+ protected:
+  // %: what makes the ids of one application different from those of another.
+  const std::vector<std::string> calls = {
+      "start_workflow('w', '{}', 'new%')",
+      "start_workflow('fresh', '{}', 'first%')",
+      "start_workflow('w', '{}', 'later%', start_at => '2999-01-01')",
+      "publish('news', '1')",
+      "publish('jobs', '1')",
+      "publish('c', '1', target_instance_id => 'waits')",
+      "publish('c', '1', target_instance_id => 'runs')",
+      "publish_to_group('team', 'c', '1')",
+      "declare_channel('undeclared', 'competing')",
+      "cancel_workflow('waits')",
+      "cancel_workflow('runs')",
+      "cancel_workflow('due')",
+      "cancel_workflow('parked')",
+      "retry_compensations('undoes')",
+      "give_up_compensations('undoes')",
+      "add_outbox_event('t', 's', '1', 'e%')",
+      "add_outbox_event('t', 's', '1')",
+      "(SELECT count(*) FROM workflow_instances)",
+  };
+  std::vector<std::string> workers_do;
+
+  static std::string by(const std::string& who, std::string call) {
+    for (auto at = call.find('%'); at != std::string::npos; at = call.find('%')) call.replace(at, 1, who);
+    return "SELECT " + call;
+  }
+
+  void SetUp() override {
+    OpenTransactions::SetUp();
+    leased("waits");
+    a.run(commit(1, {{.id = "waits",
+                      .waits = {{5, "jobs"}},
+                      .subscriptions = {{"news", true}, {"jobs", true, 2}},
+                      .groups = {{"team", true}}}}));
+    a.run(claim(1));  // its channel's poke
+    b.run(start_session(2));
+    for (const std::string id : {"parked", "undoes", "runs"}) {
+      c.run(start(id));
+      const std::string first = b.run(claim(2, "inbox -> 0 -> 0"));
+      Did did{.id = id, .release = id != "runs", .history = {{1, 0, 1, "", "{}"}}, .consumed = {std::stoll(first)}};
+      if (id == "parked") did.status = 5, did.note = "mismatch: at op 3";
+      if (id == "undoes") did.status = 6, did.note = "compensation refund failed";
+      b.run(commit(2, {did}));
+    }
+    c.run("SELECT start_workflow('w', '{}', 'due', start_at => '2999-01-01'); UPDATE deadlines SET expires_at = now()");
+    c.run(start("ready"));
+    Step dead(schema);
+    dead.run(start_session(3));
+    dead.disconnect();
+
+    const Did writes{.id = "runs",
+                     .release = false,
+                     .history = {{2, 1, 2, "act", "1"}},
+                     .timers = {{1, 1, 1000, ""}},
+                     .over = {0, 7},
+                     .waits = {{5, "jobs"}},
+                     .subscriptions = {{"news", true}, {"jobs", true, 2}, {"undeclared", true, 2, 3}},
+                     .groups = {{"team", true}},
+                     .messages = {{"jobs", "1", ""}, {"news", "1", ""}, {"c", "1", "waits"}, {"c", "1", "", "team"}},
+                     .outbox = {"runs:4:0:event"}};
+    Did ends{.id = "runs", .status = 2, .history = {{2, 0, 16, "", "1"}}};
+    Did recurs{.id = "runs", .status = 7, .history = {{2, 0, 19, "", "1"}}};
+    Did parks{.id = "runs", .status = 5, .note = "mismatch: at op 4"};
+    workers_do = {
+        claim(2), commit(2, {writes}), commit(2, {ends}), commit(2, {recurs}), commit(2, {parks}),
+        "SELECT * FROM heartbeat_session(2, '1 hour', '{runs}')",
+        "SELECT * FROM fire_timers('{1,2,3,4,5}', 100)",
+        "SELECT * FROM reap_sessions(true)",
+        "SELECT end_session(2, false, false)",
+        "SELECT * FROM start_session(9, 'w', 'resumer', '{default,default}', '{w,fresh}', '1 hour', '{2}')",
+        "SELECT * FROM claim_outbox(2, 10, '1 hour')",
+        "SELECT resume_workflow('parked')",
+        "SELECT * FROM workers; SELECT * FROM timers; SELECT * FROM channels; SELECT * FROM outbox_events",
+        "SELECT * FROM workflow_result('waits'); SELECT * FROM workflow_instances; SELECT * FROM check_invariants()",
+    };
+  }
+
+  // Does it in a transaction that is rolled back, so that the next finds what this one found.
+  void does(Step& step, const std::string& sql) {
+    SCOPED_TRACE("beside it: " + sql);
+    step.run("BEGIN");
+    step.run(sql);
+    step.run("ROLLBACK");
+  }
+};
+
+TEST_P(Beside, NothingOfWorkersOrOtherApplicationsWaitsForACallInAnOpenTransaction) {
+  for (const auto& call : calls) {
+    if (call.starts_with("declare") && GetParam() != std::string("READ COMMITTED")) continue;
+    SCOPED_TRACE("open: " + call);
+    c.run(std::string("BEGIN ISOLATION LEVEL ") + GetParam());
+    c.run(by("C", call));
+    for (const auto& sql : workers_do) does(b, sql);
+    for (const auto& another : calls) does(other, by("O", another));
+    c.run("ROLLBACK");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels, Beside, testing::Values("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"),
+                         [](const auto& level) {
+                           const std::string name = level.param;
+                           return name == "SERIALIZABLE" ? "Serializable"
+                                  : name == "REPEATABLE READ" ? "RepeatableRead" : "ReadCommitted";
+                         });
+
+// These wait, because their answer depends on whether the first transaction commits.
+TEST_F(OpenTransactions, TheSameIdOrTheSameChannelMadeBroadcastWaitsForTheFirst) {
+  c.run("SELECT declare_channel('jobs', 'competing')");
+  for (const std::string call : {"start_workflow('w', '{}', 'i1')", "add_outbox_event('t', 's', '1', 'e1')",
+                                 "declare_channel('jobs', 'broadcast')"}) {
+    for (const char* end : {"ROLLBACK", "COMMIT"}) {
+      c.run("BEGIN; SELECT " + call);
+      if (end == std::string("ROLLBACK")) other.run("BEGIN");
+      other.send("SELECT " + call);
+      other.expect_blocked();
+      c.run(end);
+      other.collect();
+      if (end == std::string("ROLLBACK")) other.run("ROLLBACK");
+    }
+  }
+  EXPECT_EQ(counts({"instances", "inbox", "outbox", "competing_channels"}), "1|1|1|0");
+}
+
+TEST_F(OpenTransactions, ACancelBeforeStartAtLeavesTheInstanceToItsTimerAndToOthers) {
+  a.run(start_session(1));
+  c.run("SELECT start_workflow('w', '7', 'due', start_at => '2999-01-01')");
+  c.run("BEGIN; SELECT cancel_workflow('due', 'first')");
+  EXPECT_EQ(other.run("SELECT cancel_workflow('due', 'second')"), "t");
+  EXPECT_EQ(a.run(claim(1, "jsonb_path_query_array(inbox, '$[*][1]'), inbox -> 0 -> 4")), "[1, 6]|7");
+  other.run("UPDATE deadlines SET expires_at = now()");
+  EXPECT_EQ(b.run("SELECT timer_id FROM fire_timers('{4}', 10)"), "start_at:0");
+  EXPECT_EQ(a.run(commit(1, {{.id = "due", .status = 4, .history = {{1, 0, 1, "", "7"}}}})), "1|t|t|[]");
+  c.run("COMMIT");
+  EXPECT_EQ(a.run(claim(1)), "") << "and nothing is revived";
+  EXPECT_EQ(counts({"deadlines", "inbox", "pokes"}), "0|0|0");
+}
+
+TEST_F(OpenTransactions, AnIdOfAWorkflowsEventIsRefusedToApplications) {
+  EXPECT_THAT(c.error("SELECT add_outbox_event('t', 's', '1', 'i1:4:0:event')"),
+              StartsWith("22023 event_id: 'i1:4:0:event' has the form"));
+  for (const std::string id : {"i1:4:0", "2026-01-01T10:20:30", "4:0:event", "event"}) {
+    EXPECT_EQ(c.run("SELECT add_outbox_event('t', 's', '1', '" + id + "')"), id);
+  }
+}
+
+TEST_F(OpenTransactions, DeclarationsThatAgreeNeitherWaitNorRefuseWhoAgrees) {
+  leased();
+  c.run("BEGIN; SELECT declare_channel('jobs', 'competing')");
+  other.run("SELECT declare_channel('jobs', 'competing')");
+  EXPECT_EQ(a.run(commit(1, {{.id = "i1", .release = false, .subscriptions = {{"jobs", true, 2}}}})), "1|t|f|[]");
+  b.run(start_session(2));
+  b.run(start("i2"));
+  b.run(claim(2));
+  EXPECT_THAT(b.run(commit(2, {{.id = "i2", .subscriptions = {{"jobs", true}}}})), testing::HasSubstr("ChannelModeConflict"));
+  c.run("COMMIT");
+  EXPECT_EQ(c.run("SELECT mode, subscribers FROM channels"), "competing|1");
+  EXPECT_EQ(c.error("SELECT declare_channel('jobs', 'broadcast')"), "55000 channel: 'jobs' is competing, and in use");
+}
+
+TEST_F(OpenTransactions, AnInstanceThatAPersonIsResumingDoesNotHoldUpAWorkersStart) {
+  leased();
+  a.run(commit(1, {{.id = "i1", .status = 5, .note = "mismatch: at op 3"}}));
+  c.run("BEGIN; SELECT resume_workflow('i1')");
+  b.run(start_session(2));
+  EXPECT_EQ(b.run(claim(2)), "");
+  c.run("COMMIT");
+  EXPECT_EQ(b.run(claim(2)), "i1|2");
 }
 
 }  // namespace

@@ -83,6 +83,7 @@ TEST_F(Timers, ACancelledStartBeginsAtOnceToBeTold) {
   EXPECT_EQ(c.run("SELECT cancel_workflow('i1', 'why')"), "t");
   EXPECT_EQ(a.run(claim(1, "inbox -> 0 -> 1, inbox -> 0 -> 4, inbox -> 1 -> 1, inbox -> 1 -> 4")),
             "1|{\"n\": 1}|6|{\"reason\": \"why\"}");
+  a.run(commit(1, {{.id = "i1", .status = 4}}));
   EXPECT_EQ(c.run("SELECT count(*) FROM deadlines"), "0");
 }
 

@@ -267,7 +267,7 @@ void Script::commit(const Output& output) {
              mail.row.kind == InboxKind::refused;
     });
     ++generation;
-    put(InboxKind::start, 0, {}, input);
+    put(InboxKind::start, generation, {}, input);
   }
   if (is_final(status)) {
     for (const Mail& mail : inbox) {

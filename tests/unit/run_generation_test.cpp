@@ -58,6 +58,25 @@ TEST_F(Generation, BeginsWithTheNewInputAnEmptyHistoryAndItsOwnKeys) {
   }
 }
 
+// A cancellation that does not wait for start_at copies the start, and its transaction may come through at any time.
+TEST_F(Generation, AStartToldAgainBeginsNeitherItsOwnGenerationNorALaterOne) {
+  for (const bool evict : {false, true}) {
+    Script script({counter}, {act});
+    script.evict_always = evict;
+    script.start("counter", "1");
+    script.put(InboxKind::start, 0, {}, "1");
+    script.settle();
+    script.message("mail", R"("a")");
+    script.put(InboxKind::start, 0, {}, "1");  // behind the message that ends the generation, before the next one's start
+    script.settle();
+    EXPECT_EQ(script.generation, 1);
+    script.message("mail", R"("b")");
+    script.settle();
+    EXPECT_EQ(script.result(), R"("b")");
+    EXPECT_EQ(script.history.front().data, "0");
+  }
+}
+
 TEST_F(Generation, MessagesThatWereSeenAndLeftGoWithIt) {
   const auto picky = workflow("picky", [](Context& ctx, int generation) -> Task<std::string> {
     if (generation == 1) co_return co_await ctx.receive<std::string>("other");

@@ -418,7 +418,7 @@ TEST(Run, CommandsLeaveOnceHoweverOftenTheWorkflowIsReplayed) {
       script.messages[0].channel + script.messages[0].data + script.messages[0].metadata + *script.messages[0].target,
       R"(out{"n":1}{"m":2}other)");
   ASSERT_EQ(script.outbox.size(), 1u);
-  EXPECT_EQ(script.outbox.begin()->first, "i-1:3:0");
+  EXPECT_EQ(script.outbox.begin()->first, "i-1:3:0:event");
 }
 
 TEST(Run, NowRandomAndUuidAreTheSameInEveryReplay) {
