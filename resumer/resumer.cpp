@@ -73,7 +73,13 @@ bool says_only_started(const Output& output) {
 // ---------------------------------------------------------------------------------------------- looking for work
 
 void Resumer::look(Why why) {
-  if (why == Why::poll || why == Why::resync) look_at_all_held();
+  // By the clock: in a busy process hint follows hint, and a poll is never due.
+  const auto now = std::chrono::steady_clock::now();
+  if (why == Why::resync || why == Why::poll ||
+      now - held_looked_at_ >= (hears_ ? config_.fallback_interval : config_.workflow_interval)) {
+    held_looked_at_ = now;
+    look_at_all_held();
+  }
   const auto room = config_.max_in_flight - static_cast<int>(leases_.size());
   if (session_ == 0 || drained_ || room <= 0) {
     starved_ = room <= 0;
@@ -283,7 +289,7 @@ void Resumer::committed(const std::string& instance_id, std::int64_t token, Afte
   slot_.add(Counter::runs_committed);
   set_clock(answer->clock_us);
   observe(*lease, after);
-  if (after.matchable) sweeper_.hint();  // our own claim matches it: nobody else is told
+  if (after.matchable) sweeper_.look_in(0ms);  // our own claim matches it: nobody else is told
   if (answer->released) {
     if (after.finished) slot_.add(Counter::workflows_finished);
     if (!after.finished && !after.recurred && !lease->giving_up) cache_.put(instance_id, token, std::move(lease->run));
@@ -474,7 +480,7 @@ void Resumer::forget(const std::string& instance_id) {
   for (auto& [op, attempt] : found->second->attempts) attempt.stop.request_stop();
   const bool poked = found->second->poked;
   leases_.erase(found);
-  if (std::exchange(starved_, false) || poked || process_.once()) sweeper_.hint();
+  if (std::exchange(starved_, false) || poked || process_.once()) sweeper_.look_in(0ms);
 }
 
 Resumer::Lease* Resumer::held(const std::string& instance_id, std::int64_t token) {

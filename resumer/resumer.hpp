@@ -134,6 +134,8 @@ class Resumer final : public proc::Service {
   Leases leases_;
   std::chrono::milliseconds skip_delay_{1};
   bool starved_ = false;                  // a look was refused for want of room
+  bool hears_ = false;                    // notifications come through
+  std::chrono::steady_clock::time_point held_looked_at_{};
   std::int64_t clock_offset_us_ = 0;      // database clock minus our monotonic clock
   bool connected_before_ = false;
   std::function<void()> drained_;         // set: draining

@@ -86,6 +86,7 @@ Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_p
             .on_live =
                 [this](bool live) {
                   slot_.live(live);
+                  hears_ = live;
                   sweeper_.live(live);
                 },
             .on_gone = {}}),

@@ -54,7 +54,8 @@ std::optional<SweepPlan::Time> SweepPlan::due() const {
 std::optional<Why> SweepPlan::begin(Time now) {
   const auto when = due();
   if (!when || *when > now) return std::nullopt;
-  const Why why = resync_ ? Why::resync : hint_ ? Why::hint : more_ ? Why::more : Why::poll;
+  const bool asked = asked_ && *asked_ <= now;
+  const Why why = resync_ ? Why::resync : hint_ ? Why::hint : more_ || asked ? Why::more : Why::poll;
   resync_ = hint_ = more_ = false;
   asked_.reset();
   looking_ = true;

@@ -10,6 +10,7 @@
 
 namespace romancy::proc {
 
+// more: this process knows of something itself (a full batch, a locked row, a run it let go).
 enum class Why { hint, resync, poll, more };
 
 struct SweepIntervals {

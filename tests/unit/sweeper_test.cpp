@@ -134,7 +134,7 @@ TEST(SweepPlan, LookInIsTheLatestMomentAndTheEarliestAskedForCounts) {
   desk.plan.look_in(desk.now, 400ms);
   EXPECT_EQ(desk.next(), 50ms);
   desk.now += 50ms;
-  EXPECT_EQ(desk.plan.begin(desk.now), Why::poll);
+  EXPECT_EQ(desk.plan.begin(desk.now), Why::more);
   desk.plan.look_in(desk.now, 20ms);  // during the look: it stands after it
   desk.plan.done(desk.now, false);
   EXPECT_EQ(desk.next(), 20ms);
