@@ -467,13 +467,13 @@ Output RunCore::take() {
       return out;
     }
   }
-  for (const auto& [name, channel] : channels_) {
-    const bool awaited = std::any_of(opens_.begin(), opens_.end(), [&, on = std::string_view(name)](const auto& entry) {
-      return entry.second.waits == Waits::message && entry.second.name == on;
+  // Also of a channel that was unsubscribed from: the message was on its way by then.
+  for (const std::string& name : mailbox_.distributed()) {
+    const bool awaited = std::any_of(opens_.begin(), opens_.end(), [&](const auto& entry) {
+      return entry.second.waits == Waits::message && entry.second.name == name;
     });
-    if (channel.competing && !awaited) {
-      for (const std::int64_t id : mailbox_.give_back(name)) pending_.given_back.push_back(id);
-    }
+    if (awaited) continue;
+    for (const std::int64_t id : mailbox_.give_back(name)) pending_.given_back.push_back(id);
   }
   out = std::exchange(pending_, {});
   out.status = status_;

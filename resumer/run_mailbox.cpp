@@ -67,6 +67,15 @@ std::vector<std::int64_t> Mailbox::give_back(const std::string& name) {
   return ids;
 }
 
+std::vector<std::string> Mailbox::distributed() const {
+  std::vector<std::string> names;
+  for (const auto& [name, in] : channels_) {
+    if (std::any_of(in.rows.begin(), in.rows.end(), [](const auto& entry) { return entry.second.op != 0; }))
+      names.push_back(name);
+  }
+  return names;
+}
+
 std::vector<std::int64_t> Mailbox::report() {
   for (auto& [name, in] : channels_) {
     while (in.rows.size() > kKept) {

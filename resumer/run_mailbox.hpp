@@ -37,6 +37,8 @@ class Mailbox {
   std::optional<InboxRow> pop(const std::string& channel);  // nothing when empty; not while must_search()
   // Takes out the rows of a channel that came by distribution (op is not 0): their inbox ids.
   std::vector<std::int64_t> give_back(const std::string& channel);
+  // The channels that have such rows.
+  [[nodiscard]] std::vector<std::string> distributed() const;
 
   // To be called when everything until now is about to be committed: the ids that stay and were not reported before.
   // Drops copies beyond kKept (their rows can be read once that commit is through), and forgets what was popped before
