@@ -107,6 +107,16 @@ void RunCore::subscribe(std::string_view channel, bool on, bool competing) {
                             on && competing ? R"({"mode":"competing"})" : "null");
   if (on) channels_[std::string(channel)] = {op, competing, {}};
   else channels_.erase(std::string(channel));
+  // What waits on the channel already takes part in the distribution from here on; or no more, and the commit deletes
+  // its waits with the subscription.
+  for (auto& [at, open] : opens_) {
+    if (open.waits != Waits::message || open.name != channel) continue;
+    const bool listed = on && competing;
+    if (open.listed == listed) continue;
+    open.listed = listed;
+    if (listed && !done.played) pending_.waits.push_back({at, open.name});
+    if (!listed) std::erase_if(pending_.waits, [&, op = at](const MessageWait& wait) { return wait.op == op; });
+  }
   if (done.played) return;
   pending_.subscriptions.push_back(
       {std::string(channel), on, op, competing ? ChannelMode::competing : ChannelMode::broadcast});

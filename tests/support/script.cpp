@@ -234,7 +234,6 @@ void Script::commit(const Output& output) {
     EXPECT_TRUE(deadlines.erase(op) == 1 || waited || fired_.contains(op))
         << "operation " << op << " has no deadline that could be over";
   }
-  for (const MessageWait& wait : output.waits) EXPECT_TRUE(waits.emplace(wait.op, wait.channel).second) << wait.op;
   for (const GroupChange& change : output.groups) {
     if (change.on) groups.insert(change.group);
     else groups.erase(change.group);
@@ -245,9 +244,14 @@ void Script::commit(const Output& output) {
         << "deadline " << timer.op;
   }
   for (const SubscriptionChange& change : output.subscriptions) {
-    if (change.on) subscriptions.insert(change.channel);
-    else subscriptions.erase(change.channel);
+    if (change.on) {
+      subscriptions.insert(change.channel);
+      continue;
+    }
+    subscriptions.erase(change.channel);
+    std::erase_if(waits, [&](const auto& wait) { return wait.second == change.channel; });
   }
+  for (const MessageWait& wait : output.waits) EXPECT_TRUE(waits.emplace(wait.op, wait.channel).second) << wait.op;
   messages.insert(messages.end(), output.messages.begin(), output.messages.end());
   for (const OutboxRow& row : output.outbox) EXPECT_TRUE(outbox.emplace(row.event_id, row).second) << row.event_id;
   status = output.status;

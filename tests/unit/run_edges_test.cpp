@@ -50,6 +50,32 @@ TEST_F(Edge, AMessageThatComesAfterUnsubscribeGoesBackToItsChannel) {
   }
 }
 
+TEST_F(Edge, AReceiveTakesPartInTheDistributionFromTheSubscriptionOn) {
+  const auto late = workflow("late", [](Context& ctx, bool again) -> Task<int> {
+    if (again) {  // the wait of a former subscription went with it
+      ctx.subscribe("jobs", ChannelMode::competing);
+    }
+    auto job = ctx.start(ctx.receive<int>("jobs"));
+    co_await ctx.receive<int>("go");
+    if (again) ctx.unsubscribe("jobs");
+    ctx.subscribe("jobs", ChannelMode::competing);
+    co_return co_await job;
+  });
+  for (const bool evict : {false, true}) {
+    for (const char* again : {"false", "true"}) {
+      Script script({late}, {});
+      script.evict_always = evict;
+      script.start("late", again);
+      script.settle();
+      script.message("go", "1");
+      script.settle();
+      ASSERT_TRUE(script.distribute("jobs", "7")) << "again: " << again;
+      script.settle();
+      EXPECT_EQ(script.result(), "7");
+      EXPECT_TRUE(script.waits.empty());
+    }
+  }
+}
 
 // ----------------------------------------------------------------------------------------- transactional activities
 
