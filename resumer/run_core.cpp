@@ -73,6 +73,7 @@ Result<void> RunCore::replay(std::span<const HistoryRow> rows) {
       break;
     }
     history_.pass();
+    in_replay_ = history_.playing() || !durable_before_told(*row);
     told(row->kind, row->op, or_null(row->data));
     if (history_.broken()) break;
   }
@@ -81,6 +82,14 @@ Result<void> RunCore::replay(std::span<const HistoryRow> rows) {
   for (auto& [op, open] : opens_) open.may_run = open.waits == Waits::activity;
   settle();
   return outcome_of_call();
+}
+
+// The result of a transactional activity: when it is the last row, a worker died before it told the code, or before it
+// committed what the code made of it.
+bool RunCore::durable_before_told(const HistoryRow& row) const {
+  if (row.kind != HistoryKind::activity_completed) return false;
+  const ActivityRef* activity = registry_.activity(row.name);
+  return activity != nullptr && activity->definition().kind() == detail::ActivityKind::transactional;
 }
 
 bool RunCore::match(const HistoryRow& row) {

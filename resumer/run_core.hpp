@@ -80,6 +80,7 @@ class RunCore final : public Run, private detail::Host {
 
   // run_core.cpp: being told
   Result<void> outcome_of_call() const;
+  [[nodiscard]] bool durable_before_told(const HistoryRow& row) const;
   bool match(const HistoryRow& row);  // does a recorded event answer what the code waits for?
   void tell(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);  // writes it, then told()
   void told(HistoryKind kind, std::int32_t op, const std::string& data);
@@ -129,7 +130,7 @@ class RunCore final : public Run, private detail::Host {
   std::uint64_t random() override;
   std::string side_effect(std::string_view name, const std::function<std::string()>& make) override;
   void log(int level, std::string_view text, const std::string& fields) override;
-  [[nodiscard]] bool replaying() const noexcept override { return history_.playing(); }
+  [[nodiscard]] bool replaying() const noexcept override { return in_replay_; }
   [[nodiscard]] bool cancelled() const noexcept override { return cancel_requested_; }
   [[nodiscard]] const std::string& instance_id() const noexcept override { return info_.instance_id; }
   [[nodiscard]] const std::string& workflow_name() const noexcept override { return info_.workflow_name; }
@@ -153,7 +154,7 @@ class RunCore final : public Run, private detail::Host {
   std::int32_t last_op_ = 0;
   bool began_ = false;
   bool dying_ = false;
-  bool in_replay_ = false;  // the event being told is one of the recorded
+  bool in_replay_ = false;  // what the code does now was committed before
   bool cautious_ = false;   // its last worker may have started activities that history does not show
   bool cancel_requested_ = false;
   std::string cancel_type_;                  // why it ends as failed and not as cancelled; empty: it does not

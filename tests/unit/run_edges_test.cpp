@@ -82,9 +82,52 @@ TEST_F(Edge, AReceiveTakesPartInTheDistributionFromTheSubscriptionOn) {
 const auto debit = transactional("debit", [](Transaction&, std::string what) { return what; });
 
 // Its result is durable before the code was told: whoever is rebuilt then is told for the first time.
+TEST_F(Edge, WhatLosesAgainstATransactionalActivityIsTakenBackAlsoByASuccessor) {
+  const auto pays = workflow("pays", [](Context& ctx) -> Task<> {
+    const std::string what = "a";
+    ctx.subscribe("jobs", ChannelMode::competing);
+    co_await ctx.when_any(ctx.receive<int>("jobs", {.within = 1h}), ctx.run(debit, what), ctx.sleep(2h));
+    ctx.log(LogLevel::info, "told once");
+    co_await ctx.receive<int>("next");
+  });
+  const auto made = Registry::make({pays}, {debit});
+  auto run = Run::make(*made, {"i", "pays", 0}).value();
+  const std::vector<HistoryRow> rows{{1, 0, HistoryKind::started, "", "null"},
+                                     {2, 1, HistoryKind::subscribed, "jobs", R"({"mode":"competing"})"},
+                                     {3, 2, HistoryKind::wait_started, "jobs", R"({"within_us":3600000000})"},
+                                     {4, 4, HistoryKind::timer_started, "sleep", R"({"after_us":7200000000})"},
+                                     {5, 3, HistoryKind::activity_completed, "debit", R"("a")"}};
+  testing::internal::CaptureStderr();
+  const auto replayed = run->replay(rows);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("told once"));
+  ASSERT_TRUE(replayed) << replayed.error().text;
+  EXPECT_THAT(run->take().timers_over, testing::UnorderedElementsAre(2, 4));
+}
 
 // -------------------------------------------------------------------------------------- life and replay are the same
 
+TEST_F(Edge, ALogLineAfterTheLastRowOfHistoryIsNotWrittenAgain) {
+  const auto talks = workflow("talks", [](Context& ctx) -> Task<> {
+    auto never = ctx.start(ctx.receive<int>("never"));
+    auto mail = ctx.start(ctx.receive<int>("mail"));
+    co_await mail;
+    ctx.log(LogLevel::info, "got mail");
+    effects.emplace_back(ctx.replaying() ? "again" : "first");
+    co_await never;
+  });
+  testing::internal::CaptureStderr();
+  Script script({talks}, {});
+  script.evict_always = true;
+  script.start("talks", "null");
+  script.settle();
+  script.message("mail", "1");
+  script.settle();
+  script.message("other", "1");  // wakes it up
+  script.settle();
+  const std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(text.find("got mail"), text.rfind("got mail")) << text;
+  EXPECT_THAT(effects, ElementsAre("first", "again"));
+}
 
 
 
