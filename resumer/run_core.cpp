@@ -49,7 +49,9 @@ bool Output::empty() const {
 }
 
 RunCore::RunCore(const Registry& registry, WorkflowRef workflow, RunInfo info)
-    : registry_(registry), workflow_(std::move(workflow)), info_(std::move(info)) {}
+    : registry_(registry), workflow_(std::move(workflow)), info_(std::move(info)) {
+  driver_.at_rest(*top_);
+}
 
 RunCore::~RunCore() {
   dying_ = true;  // first: the destructors of the code may call the context
@@ -352,6 +354,7 @@ void RunCore::told_cancel(const std::string& data) {
 }
 
 void RunCore::strike() {
+  if (dying_) return;
   std::vector<std::pair<std::int32_t, std::string>> struck;
   for (const auto& [op, open] : opens_) {
     if (open.ask == nullptr) continue;

@@ -30,6 +30,7 @@ bool RunCore::cancelled_here(detail::Ask& ask) {
 
 // After a mismatch an ask is never answered, so the code stands still where it is.
 void RunCore::open_activity(detail::Ask& ask, const std::string& name, std::string input) {
+  if (refused("run")) return;
   if (history_.broken() || cancelled_here(ask)) return;
   Open open{.waits = Waits::activity, .name = name, .ask = &ask, .phase = Phase::to_start};
   open.may_run = cautious_;
@@ -39,6 +40,7 @@ void RunCore::open_activity(detail::Ask& ask, const std::string& name, std::stri
 
 void RunCore::open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds> after,
                          std::optional<std::int64_t> at_micros) {
+  if (refused("sleep")) return;
   if (history_.broken() || cancelled_here(ask)) return;
   TimerStart timer{ask.op(), TimerKind::sleep, after, std::nullopt};
   if (at_micros) timer.at = utc_time(*at_micros);
@@ -53,6 +55,7 @@ void RunCore::open_sleep(detail::Ask& ask, std::optional<std::chrono::microsecon
 
 void RunCore::open_receive(detail::Ask& ask, const std::string& channel,
                            std::optional<std::chrono::microseconds> within, bool subscribe) {
+  if (refused("receive")) return;
   check_name("receive: channel", channel);
   if (history_.broken() || cancelled_here(ask)) return;
   if (subscribe && !channels_.contains(channel)) this->subscribe(channel, true, false);

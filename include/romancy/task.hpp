@@ -87,6 +87,8 @@ class Driver {
       if (ready_[i].coroutine == coroutine) ready_[i].coroutine = nullptr;
     }
   }
+  // The scope of whatever runs outside of enter(): destructors of code that leaves memory.
+  void at_rest(Scope& scope) noexcept { scope_ = &scope; }
   // The scope of the code that is running.
   [[nodiscard]] Scope* scope() const noexcept { return scope_; }
 

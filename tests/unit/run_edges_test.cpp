@@ -159,6 +159,24 @@ struct Busy {  // everything a destructor must not do
   }
 };
 
+TEST_F(Edge, WhatADestructorStartsWhileTheInstanceLeavesMemoryIsRefused) {
+  const auto careless = workflow("careless", [](Context& ctx) -> Task<> {
+    auto other = ctx.start(ctx.sleep(3h));
+    const Busy busy{&ctx, &other};
+    co_await ctx.receive<int>("never");
+  });
+  Script script({careless}, {act});
+  script.start("careless", "null");
+  script.settle();
+  testing::internal::CaptureStderr();
+  script.evict();
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("call=sleep"));
+  EXPECT_EQ(script.deadlines.size(), 1u);
+  script.message("x", "1");
+  script.settle();
+  EXPECT_EQ(script.stuck, "");
+  EXPECT_TRUE(effects.empty());
+}
 
 Task<int> five() {
   co_return 5;
