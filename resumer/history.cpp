@@ -52,6 +52,13 @@ Result<void> History::play(std::span<const HistoryRow> rows) {
   return {};
 }
 
+bool History::plays(std::int32_t op) const {
+  for (std::size_t i = next_; i < rows_.size(); ++i) {
+    if (rows_[i].op == op) return true;
+  }
+  return false;
+}
+
 std::optional<History::Command> History::command(HistoryKind kind, std::int32_t op, std::string_view name,
                                                  std::string data) {
   if (broken()) return std::nullopt;

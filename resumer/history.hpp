@@ -28,6 +28,8 @@ class History {
   // The recorded row that comes next, nullptr when all were played.
   [[nodiscard]] const HistoryRow* next() const { return next_ < rows_.size() ? &rows_[next_] : nullptr; }
   [[nodiscard]] bool playing() const noexcept { return next_ < rows_.size(); }
+  // One of the rows that are left to play is about this operation.
+  [[nodiscard]] bool plays(std::int32_t op) const;
   void pass() { last_seq_ = rows_[next_++].seq; }
 
   struct Command {

@@ -138,6 +138,7 @@ class RunCore final : public Run, private detail::Host {
   [[nodiscard]] std::int64_t history_length() const noexcept override { return history_.last_seq(); }
   detail::Driver& driver() override { return driver_; }
   bool refused(std::string_view call) const;  // the code is being destroyed
+  void need_room(std::int32_t op) const;  // throws when its history is full
   History::Command command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);
   bool cancelled_here(detail::Ask& ask);
 

@@ -32,6 +32,7 @@ bool RunCore::cancelled_here(detail::Ask& ask) {
 void RunCore::open_activity(detail::Ask& ask, const std::string& name, std::string input) {
   if (refused("run")) return;
   if (history_.broken() || cancelled_here(ask)) return;
+  need_room(ask.op());
   Open open{.waits = Waits::activity, .name = name, .ask = &ask, .phase = Phase::to_start};
   open.may_run = cautious_;
   open.input = std::move(input);
@@ -42,6 +43,7 @@ void RunCore::open_sleep(detail::Ask& ask, std::optional<std::chrono::microsecon
                          std::optional<std::int64_t> at_micros) {
   if (refused("sleep")) return;
   if (history_.broken() || cancelled_here(ask)) return;
+  need_room(ask.op());
   TimerStart timer{ask.op(), TimerKind::sleep, after, std::nullopt};
   if (at_micros) timer.at = utc_time(*at_micros);
   const auto done = history_.command(
@@ -58,6 +60,7 @@ void RunCore::open_receive(detail::Ask& ask, const std::string& channel,
   if (refused("receive")) return;
   check_name("receive: channel", channel);
   if (history_.broken() || cancelled_here(ask)) return;
+  need_room(ask.op());
   if (subscribe && !channels_.contains(channel)) this->subscribe(channel, true, false);
   const auto done = history_.command(HistoryKind::wait_started, ask.op(), channel,
                                      within ? R"({"within_us":)" + std::to_string(within->count()) + "}" : "null");
@@ -92,11 +95,15 @@ bool RunCore::refused(std::string_view call) const {
   return true;
 }
 
-History::Command RunCore::command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data) {
+// In replay as in life, so by the rows until here; but what is recorded was allowed (the limit was another one).
+void RunCore::need_room(std::int32_t op) const {
   const std::int64_t most = 2 * workflow_.options().max_history;
-  if (!history_.playing() && history_.last_seq() >= most) {
-    throw std::length_error("its history has " + std::to_string(history_.last_seq()) + " rows: no more may be written");
-  }
+  if (history_.last_seq() < most || history_.plays(op)) return;
+  throw std::length_error("its history has " + std::to_string(history_.last_seq()) + " rows: no more may be written");
+}
+
+History::Command RunCore::command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data) {
+  if (!history_.broken()) need_room(op);
   auto done = history_.command(kind, op, name, std::move(data));
   if (!done) throw Abandoned{};
   return std::move(*done);

@@ -32,7 +32,7 @@ struct WorkflowOptions {
   // failed with the type WorkflowTimedOut. 0: none. 1 ms .. 1000 years.
   std::chrono::milliseconds timeout{0};
   // Rows of history of one generation. A workflow that comes to it is cancelled, and ends as failed with the type
-  // HistoryTooLong; twice as many are refused by an exception. It protects the database from a loop without end: a
+  // HistoryTooLong; beyond twice as many every call and every co_await throws std::length_error. It protects the database from a loop without end: a
   // workflow that shall loop for ever recurs. 100 .. 10,000,000.
   std::int64_t max_history = 50'000;
 };

@@ -133,6 +133,47 @@ TEST_F(Edge, ALogLineAfterTheLastRowOfHistoryIsNotWrittenAgain) {
 
 // -------------------------------------------------------------------------------------------------------------- limits
 
+TEST_F(Edge, ACommandRefusedForTheLimitIsRefusedInReplayToo) {
+  const auto floods = workflow(
+      "floods",
+      [](Context& ctx) -> Task<std::string> {
+        // In a shield, so that the cancellation at the first limit does not end it.
+        co_return co_await ctx.shield([](Context& c) -> Task<std::string> {
+          auto early = c.start(c.sleep(1h));
+          std::string how;
+          try {
+            for (;;) c.publish("all", 1);
+          } catch (const std::length_error&) {
+            how = "refused";
+          }
+          co_await early;
+          try {
+            co_await c.sleep(1s);
+          } catch (const std::length_error&) {
+            how += ", also to wait";
+          }
+          try {
+            const std::string what = "a";
+            co_await c.run(act, what);
+          } catch (const std::length_error&) {
+            how += ", also to run";
+          }
+          co_return how;
+        });
+      },
+      {.max_history = 100});
+  for (const bool evict : {false, true}) {
+    Script script({floods}, {act});
+    script.evict_always = evict;
+    script.start("floods", "null");
+    script.settle();
+    script.fire_next();
+    script.settle();
+    EXPECT_EQ(script.stuck, "");
+    EXPECT_EQ(script.status, Status::completed) << script.result();
+    EXPECT_EQ(script.result(), R"("refused, also to wait, also to run")");
+  }
+}
 
 
 
