@@ -284,6 +284,7 @@ void RunCore::tell(HistoryKind kind, std::int32_t op, std::string_view name, std
 }
 
 void RunCore::told(HistoryKind kind, std::int32_t op, const std::string& data) {
+  refusals_ = 0;
   switch (kind) {
     case HistoryKind::started:
       began_ = true;
@@ -406,7 +407,9 @@ void RunCore::leave(std::int32_t op, const Open& open) {
 
 void RunCore::drive() {
   driver_.run();
-  if (!history_.broken() && body_.done()) body_ended();
+  if (history_.broken()) return;
+  if (body_.done()) body_ended();
+  else if (refusals_ > kMostRefusals) body_abandoned();
 }
 
 void RunCore::settle() {

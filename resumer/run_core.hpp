@@ -102,6 +102,8 @@ class RunCore final : public Run, private detail::Host {
 
   // run_end.cpp: the end of the workflow, and its compensations
   void body_ended();
+  void body_abandoned();
+  void drop_held();
   void next_compensation();
   void compensated(const detail::Answer& answer);
   void told_decision(const std::string& data);
@@ -141,6 +143,10 @@ class RunCore final : public Run, private detail::Host {
   void need_room(std::int32_t op) const;  // throws when its history is full
   History::Command command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);
   bool cancelled_here(detail::Ask& ask);
+  // A loop that catches everything around its waits would never come back: so often it may go on after it was told one
+  // thing. It has compensations and an end like any other that failed.
+  static constexpr int kMostRefusals = 200'000;
+  int refusals_ = 0;  // waits that were refused since the last event, because their scope is cancelled
 
   const Registry& registry_;
   const WorkflowRef workflow_;

@@ -53,12 +53,25 @@ void RunCore::body_ended() {
     if (history_.command(HistoryKind::recurred, 0, {}, std::move(*next))) recurred_ = true;
     return;
   }
-  if (held_) {  // too late
-    if (held_->inbox_id) pending_.consumed.push_back(*held_->inbox_id);
-    held_.reset();
-  }
+  drop_held();
   if (completed) return finish(HistoryKind::completed, std::move(output));
   next_compensation();
+}
+
+// It was cancelled, caught that, and goes round without ever waiting.
+void RunCore::body_abandoned() {
+  end_kind_ = HistoryKind::failed;
+  end_type_ = "CancellationIgnored";
+  end_message_ = "it caught a cancellation and went on " + std::to_string(kMostRefusals) + " times";
+  body_ = {};
+  drop_held();
+  next_compensation();
+}
+
+// Too late: it is ending already.
+void RunCore::drop_held() {
+  if (held_ && held_->inbox_id) pending_.consumed.push_back(*held_->inbox_id);
+  held_.reset();
 }
 
 void RunCore::next_compensation() {

@@ -24,6 +24,7 @@ void check_name(std::string_view what, std::string_view name) {
 bool RunCore::cancelled_here(detail::Ask& ask) {
   const detail::Scope* by = ask.scope().cancelled_by();
   if (by == nullptr) return false;
+  if (++refusals_ > kMostRefusals) return true;  // it stands still: drive() ends it
   ask.answer({.kind = detail::Answer::Kind::cancelled, .data = by->reason});
   return true;
 }

@@ -68,7 +68,8 @@ class ChannelModeConflict : public std::runtime_error {
 // so that swallowing it by accident does not help. It is no std::exception on purpose: `catch (const std::exception&)`
 // around an activity must not swallow a cancellation.
 // A workflow that lets it pass ends as cancelled (after its compensations). One that catches it and returns a value
-// ends as completed: it has decided that the work was done.
+// ends as completed: it has decided that the work was done. One that catches it around every wait of a loop (`catch
+// (...)`) is stopped after a while: it fails with the type CancellationIgnored.
 class WorkflowCancelled {
  public:
   explicit WorkflowCancelled(std::string reason) : reason_(std::move(reason)) {}

@@ -175,6 +175,30 @@ TEST_F(Edge, ACommandRefusedForTheLimitIsRefusedInReplayToo) {
   }
 }
 
+TEST_F(Edge, ACatchOfEverythingAroundAWaitThatIsRefusedDoesNotHangTheWorker) {
+  const auto stubborn = workflow("stubborn", [](Context& ctx) -> Task<> {
+    const std::string car = "car";
+    ctx.compensate_with(act, car);
+    for (;;) {
+      try {
+        co_await ctx.sleep(1h);
+      } catch (...) {
+      }
+    }
+  });
+  for (const bool evict : {false, true}) {
+    effects.clear();
+    Script script({stubborn}, {act});
+    script.evict_always = evict;
+    script.start("stubborn", "null");
+    script.settle();
+    script.cancel();
+    script.settle();
+    EXPECT_EQ(script.status, Status::failed);
+    EXPECT_EQ(Json::parse(script.result())["type"], "CancellationIgnored");
+    EXPECT_THAT(effects, ElementsAre("car"));
+  }
+}
 
 
 // ---------------------------------------------------------------------------------------------------- users' mistakes
