@@ -170,7 +170,7 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
       case InboxKind::cancel: ask_to_end({row.id, or_null(row.data)}); break;
       case InboxKind::expired: {
         ask_to_end({row.id, dump_json(Json{{"reason", "the workflow's time of " + std::to_string(workflow_.options().timeout.count()) + " ms" + " is over"},
-                                           {"type", "WorkflowTimedOut"}})});
+                                           {"type", "WorkflowTimedOut"}}), true});
         break;
       }
       case InboxKind::refused: {
@@ -196,12 +196,17 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
 }
 
 void RunCore::ask_to_end(EndRequest request) {
-  if (held_ && held_->inbox_id == request.inbox_id) return;  // delivered again
-  const bool late = finished() || status_ == Status::compensating || cancel_requested_ || held_;
+  const auto held = [&](auto field) {
+    return std::any_of(held_.begin(), held_.end(), [&](const EndRequest& one) { return one.*field == request.*field; });
+  };
+  if (held(&EndRequest::inbox_id)) return;  // delivered again
+  // An expiry and a cancellation wait side by side: the next generation, should there be one, sees the cancellation.
+  const bool late =
+      finished() || status_ == Status::compensating || cancel_requested_ || held(&EndRequest::expiry);
   // What a generation left to its successor is told once that has begun: its code may have to clean up after both.
   const bool early = !began_ && info_.generation > 0;
   if (!late && (early || busy())) {
-    held_ = std::move(request);
+    held_.push_back(std::move(request));
     return;
   }
   if (request.inbox_id) pending_.consumed.push_back(*request.inbox_id);
@@ -246,7 +251,7 @@ void RunCore::attempt_failed(std::int32_t op, Open& open, const ActivityOutcome&
                             .since_first = std::chrono::microseconds(clock_ - open.first_us)},
                            operation_key(info_.instance_id, op, info_.generation));
   if (!pause) return tell(HistoryKind::activity_failed, op, std::string(open.name), dump_json(row));
-  if (held_ && open.ask != nullptr && open.ask->scope().open_to_the_top()) {
+  if (!held_.empty() && open.ask != nullptr && open.ask->scope().open_to_the_top()) {
     open.phase = Phase::pausing;  // no other attempt; settle() finds nobody busy and lets the cancellation through
     return;
   }
@@ -434,10 +439,10 @@ bool RunCore::settle_one() {
     tell(HistoryKind::activity_failed, op, name, failure);
     return true;
   }
-  if (held_ && !busy() && (began_ || info_.generation == 0)) {
-    const EndRequest request = *std::exchange(held_, std::nullopt);
-    if (request.inbox_id) pending_.consumed.push_back(*request.inbox_id);
-    if (status_ == Status::running) tell(HistoryKind::cancel_requested, 0, {}, request.data);
+  if (!held_.empty() && !busy() && (began_ || info_.generation == 0)) {
+    std::string data = std::move(held_.front().data);
+    drop_held();
+    if (status_ == Status::running) tell(HistoryKind::cancel_requested, 0, {}, std::move(data));
     return true;
   }
   const std::int64_t most = workflow_.options().max_history;

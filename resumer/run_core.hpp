@@ -76,6 +76,7 @@ class RunCore final : public Run, private detail::Host {
   struct EndRequest {  // somebody, or a limit, wants the workflow to stop
     std::optional<std::int64_t> inbox_id;
     std::string data;  // JSON: {"reason"} and perhaps {"type"}
+    bool expiry = false;
   };
 
   // run_core.cpp: being told
@@ -166,7 +167,7 @@ class RunCore final : public Run, private detail::Host {
   bool cancel_requested_ = false;
   std::string cancel_type_;                  // why it ends as failed and not as cancelled; empty: it does not
   std::set<std::int64_t> recovered_;         // inbox ids of recover rows, kept until the run makes progress
-  std::optional<EndRequest> held_;           // waits for an activity
+  std::vector<EndRequest> held_;             // wait for an activity: a cancellation, an expiry; the first will be told
   std::map<std::string, Channel> channels_;
   std::vector<Compensation> compensations_;  // to run, the last one first
   std::optional<Compensation> undoing_;      // the one under way

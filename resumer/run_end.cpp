@@ -49,7 +49,7 @@ void RunCore::body_ended() {
   }
   body_ = {};
   if (next) {  // a cancellation that waits is for the next generation: its row stays unread
-    held_.reset();
+    held_.clear();
     if (history_.command(HistoryKind::recurred, 0, {}, std::move(*next))) recurred_ = true;
     return;
   }
@@ -68,10 +68,12 @@ void RunCore::body_abandoned() {
   next_compensation();
 }
 
-// Too late: it is ending already.
+// They were told, or it is too late.
 void RunCore::drop_held() {
-  if (held_ && held_->inbox_id) pending_.consumed.push_back(*held_->inbox_id);
-  held_.reset();
+  for (const EndRequest& request : held_) {
+    if (request.inbox_id) pending_.consumed.push_back(*request.inbox_id);
+  }
+  held_.clear();
 }
 
 void RunCore::next_compensation() {

@@ -200,6 +200,27 @@ TEST_F(Edge, ACatchOfEverythingAroundAWaitThatIsRefusedDoesNotHangTheWorker) {
   }
 }
 
+TEST_F(Edge, ACancellationIsNotLostWhenATimeOutCameFirstAndTheWorkflowRecurs) {
+  const auto busy = workflow(
+      "busy",
+      [](Context& ctx, int generation) -> Task<> {
+        const std::string what = std::to_string(generation);
+        co_await ctx.run(act, what);
+        if (generation == 0) ctx.recur(1);
+        co_await ctx.sleep(1h);
+      },
+      {.timeout = 1min});
+  Script script({busy}, {act});
+  script.on_activity = [&](const ActivityStart&) {
+    if (script.generation != 0) return;
+    script.fire(0);
+    script.cancel("stop it");
+  };
+  script.start("busy", "0");
+  script.settle();
+  EXPECT_EQ(script.generation, 1);
+  EXPECT_EQ(script.status, Status::cancelled);
+}
 
 // ---------------------------------------------------------------------------------------------------- users' mistakes
 
