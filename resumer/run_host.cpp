@@ -190,10 +190,24 @@ std::string RunCore::side_effect(std::string_view name, const std::function<std:
   if (refused("side_effect")) return "null";
   check_name("side_effect: name", name);
   const std::int32_t op = next_op();
-  // Not when its value is recorded; and if it throws, nothing is recorded but what the code makes of that.
-  std::string value = history_.playing() ? std::string("null") : make();
+  std::string value = "null";
+  if (!history_.playing()) {  // else it is recorded
+    try {
+      value = make();
+    } catch (const Abandoned&) {
+      throw;
+    } catch (...) {
+      const auto error = detail::current_error();
+      value = dump_json(Json{{"$error", {{"type", error.type}, {"message", error.message}}}});
+    }
+  }
   const auto done = command(HistoryKind::side_effect, op, name, value);
-  return done.played ? done.data : value;
+  if (done.played) value = done.data;
+  if (value.find("$error") == std::string::npos) return value;
+  const auto row = parse_json(value, "history");
+  if (!row || !row->is_object() || row->size() != 1 || !row->contains("$error")) return value;
+  const Json& error = row->front();
+  throw SideEffectError(std::string(name), error.value("type", ""), error.value("message", ""));
 }
 
 void RunCore::log(int level, std::string_view text, const std::string& fields) {

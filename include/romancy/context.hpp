@@ -439,8 +439,9 @@ class Context {
   [[nodiscard]] std::int64_t history_length() const noexcept { return host_.history_length(); }
 
   // ---- the rest ----
-  // What `make` returns, recorded once: every replay is given the same. It must not fail half-way and must not take
-  // long: it runs on the worker's loop, perhaps again when the process dies before the next commit.
+  // What `make` returns, recorded once: every replay is given the same. When it throws, that is recorded too, as
+  // {"$error": {"type", "message"}}, and thrown as SideEffectError. It must not take long: it runs on the worker's loop,
+  // perhaps again when the process dies before the next commit; and it must not use the context.
   template <class F>
   auto side_effect(std::string_view name, F make) -> std::invoke_result_t<F&> {
     using Value = std::invoke_result_t<F&>;

@@ -5,6 +5,7 @@
 //                   WorkflowCancelled  somebody cancelled this instance (or this part of it); not a std::exception, see
 //                                      below
 //                   ChannelModeConflict  the channel is used in another mode
+//                   SideEffectError    what ctx.side_effect() was given threw
 //                   BadData            a JSON value does not convert; the text names the field
 //   in an activity  TerminalError      throw it to say: trying again cannot help
 //                   SqlError           a statement of a transactional activity failed (transaction.hpp)
@@ -19,6 +20,20 @@
 #include <utility>
 
 namespace romancy {
+
+// Thrown by ctx.side_effect() when its function threw; recorded, so that every replay throws the same.
+class SideEffectError : public std::runtime_error {
+ public:
+  SideEffectError(const std::string& name, std::string type, std::string message)
+      : std::runtime_error("side effect " + name + ": " + type + ": " + message),
+        type_(std::move(type)), message_(std::move(message)) {}
+  // The name of the exception type, and its what().
+  [[nodiscard]] const std::string& type() const noexcept { return type_; }
+  [[nodiscard]] const std::string& message() const noexcept { return message_; }
+
+ private:
+  std::string type_, message_;
+};
 
 // Thrown by `co_await ctx.run(..)`. Safe in replay: built from what history recorded.
 class ActivityError : public std::runtime_error {

@@ -129,6 +129,31 @@ TEST_F(Edge, ALogLineAfterTheLastRowOfHistoryIsNotWrittenAgain) {
   EXPECT_THAT(effects, ElementsAre("first", "again"));
 }
 
+TEST_F(Edge, ASideEffectThatThrowsThrowsTheSameInEveryReplay) {
+  int calls = 0;
+  const auto draws = workflow("draws", [&calls](Context& ctx) -> Task<std::string> {
+    std::string how;
+    try {
+      how = ctx.side_effect("draw", [&]() -> std::string {
+        if (++calls == 1) throw std::out_of_range("no cards");
+        return "an ace";
+      });
+    } catch (const SideEffectError& e) {
+      how = e.type() + ": " + e.message();
+    }
+    co_await ctx.sleep(1s);
+    co_return how;
+  });
+  Script script({draws}, {});
+  script.evict_always = true;
+  script.start("draws", "null");
+  script.settle();
+  script.fire_next();
+  script.settle();
+  EXPECT_EQ(script.stuck, "");
+  EXPECT_EQ(script.result(), R"("std::out_of_range: no cards")");
+  EXPECT_EQ(calls, 1);
+}
 
 
 // -------------------------------------------------------------------------------------------------------------- limits
