@@ -300,7 +300,7 @@ void RunCore::told(HistoryKind kind, std::int32_t op, const std::string& data) {
     case HistoryKind::subscription_refused: told_refused(op, data); break;
     case HistoryKind::compensation_decided: told_decision(data); break;
     case HistoryKind::activity_completed:
-      answer(op, {.kind = Answer::Kind::value, .attempt = opens_.at(op).attempt, .data = data});
+      answer(op, {.kind = Answer::Kind::value, .attempt = opens_.at(op).told_attempt, .data = data});
       break;
     case HistoryKind::activity_failed: {
       const Json row = parsed(data);
@@ -313,7 +313,7 @@ void RunCore::told(HistoryKind kind, std::int32_t op, const std::string& data) {
     case HistoryKind::activity_retry: {
       Open& open = opens_.at(op);
       const Json row = parsed(data);
-      open.attempt = attempt_of(row) + 1;
+      open.attempt = open.told_attempt = attempt_of(row) + 1;
       if (const auto first = row.find("first_us"); first != row.end() && first->is_number_integer()) {
         open.first_us = first->get<std::int64_t>();
         open.first_recorded = true;

@@ -56,6 +56,7 @@ class RunCore final : public Run, private detail::Host {
     bool listed = false;    // and one of the waits of a competing channel
     bool may_run = false;   // to_start, but a worker that died may have started it
     int attempt = 1;
+    int told_attempt = 1;   // as far as history knows: short retries are not recorded
     std::string input{};
     std::chrono::milliseconds delay{0};
     std::int64_t first_us = 0;      // when the first attempt was handed out, by the database's clock; 0: not yet

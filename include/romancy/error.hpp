@@ -49,7 +49,8 @@ class ActivityError : public std::runtime_error {
   // "AttemptTimedOut", "Stopped", "SqlError".
   [[nodiscard]] const std::string& type() const noexcept { return type_; }
   [[nodiscard]] const std::string& message() const noexcept { return message_; }
-  // The attempt that failed last, counted from 1.
+  // The attempt that failed last, counted from 1. Of a result that does not convert: not counting those after short
+  // pauses, which are not recorded.
   [[nodiscard]] int attempt() const noexcept { return attempt_; }
 
  private:

@@ -155,6 +155,34 @@ TEST_F(Edge, ASideEffectThatThrowsThrowsTheSameInEveryReplay) {
   EXPECT_EQ(calls, 1);
 }
 
+TEST_F(Edge, TheAttemptThatAnErrorNamesIsOneThatHistoryKnows) {
+  static const auto second = activity("second", [](Attempt& at) -> std::string {
+    if (at.number() == 1) throw std::runtime_error("not yet");
+    return "no number";
+  });
+  static const auto misread = activity("second", [](Attempt&) { return 1; });  // what the workflow thinks it is
+  const auto reads = workflow("reads", [](Context& ctx) -> Task<int> {
+    int attempt = 0;
+    try {
+      co_await ctx.run(misread);
+    } catch (const ActivityError& e) {
+      attempt = e.attempt();
+    }
+    co_await ctx.sleep(1s);
+    co_return attempt;
+  });
+  std::vector<std::string> results;
+  for (const bool evict : {false, true}) {
+    Script script({reads}, {second});
+    script.evict_always = evict;
+    script.start("reads", "null");
+    script.settle();
+    script.fire_next();
+    script.settle();
+    results.push_back(script.result());
+  }
+  EXPECT_EQ(results[0], results[1]);
+}
 
 // -------------------------------------------------------------------------------------------------------------- limits
 
