@@ -207,7 +207,10 @@ class Wait : public Awaitable, protected Group {
     host_.driver().post(waiting_, scope_);
   }
   [[nodiscard]] bool is_over() const noexcept { return over_; }
-  void note_scope() { scope_ = host_.driver().scope(); }
+  void note_scope() {
+    if (scope_ != nullptr) throw std::logic_error("romancy: when_all, when_any, wait_any or wait_all: awaited twice");
+    scope_ = host_.driver().scope();
+  }
   Host& host_;
 
  private:

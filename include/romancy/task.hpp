@@ -17,6 +17,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -236,6 +237,7 @@ class [[nodiscard]] Task {
   // For the engine and for branches: a task that nobody awaits. Runs until it waits, now; `watcher` is told when it
   // ends. take() when done(): the value, or throws.
   void start(detail::Driver& driver, detail::Scope& scope, detail::Watcher* watcher = nullptr) {
+    need_unused();
     auto& promise = handle_.promise();
     promise.driver = &driver;
     promise.scope = &scope;
@@ -247,7 +249,10 @@ class [[nodiscard]] Task {
   void within(detail::Scope& scope) noexcept { handle_.promise().scope = &scope; }
 
   // For co_await.
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  [[nodiscard]] bool await_ready() const {
+    need_unused();
+    return false;
+  }
   template <class Parent>
   void await_suspend(std::coroutine_handle<Parent> parent) {
     auto& promise = handle_.promise();
@@ -262,6 +267,11 @@ class [[nodiscard]] Task {
  private:
   friend promise_type;
   explicit Task(Handle handle) noexcept : handle_(handle) {}
+  void need_unused() const {
+    if (!handle_ || handle_.promise().driver != nullptr) {
+      throw std::logic_error("romancy::Task: awaited twice, or moved away");
+    }
+  }
   void destroy() noexcept {
     if (!handle_) return;
     if (auto* driver = handle_.promise().driver) driver->forget(handle_);

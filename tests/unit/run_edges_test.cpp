@@ -321,6 +321,41 @@ Task<int> five() {
   co_return 5;
 }
 
+TEST_F(Edge, ATaskAwaitedTwiceOrMovedAwayIsALogicError) {
+  const auto twice = workflow("twice", [](Context& ctx) -> Task<std::string> {
+    std::string how;
+    auto task = five();
+    how += std::to_string(co_await std::move(task));
+    try {
+      co_await std::move(task);
+    } catch (const std::logic_error& e) {
+      how += e.what();
+    }
+    Task<int> none;
+    try {
+      co_await std::move(none);
+    } catch (const std::logic_error&) {
+      how += " empty";
+    }
+    try {
+      auto future = ctx.start(Task<int>());
+    } catch (const std::logic_error&) {
+      how += " unstartable";
+    }
+    auto any = ctx.when_any(five(), five());
+    co_await any;
+    try {
+      co_await any;
+    } catch (const std::logic_error&) {
+      how += " any";
+    }
+    co_return how;
+  });
+  Script script({twice}, {});
+  script.start("twice", "null");
+  script.settle();
+  EXPECT_EQ(script.result(), R"("5romancy::Task: awaited twice, or moved away empty unstartable any")");
+}
 
 }  // namespace
 }  // namespace romancy::test
