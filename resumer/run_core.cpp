@@ -397,7 +397,7 @@ detail::Answer RunCore::refusal(const std::string& channel) const {
 void RunCore::answer(std::int32_t op, Answer answer) {
   const auto node = opens_.extract(op);
   const Open& open = node.mapped();
-  if (open.timed || open.listed) over(op);
+  over(op, open);
   if (open.ask != nullptr) {
     open.ask->answer(std::move(answer));
   } else {
@@ -548,11 +548,12 @@ RunCore::Open* RunCore::find(std::int32_t op, Waits waits) {
 }
 
 // The rows of the database that belong to it are not wanted any more; or not any more to be written.
-void RunCore::over(std::int32_t op) {
+void RunCore::over(std::int32_t op, const Open& open) {
   const auto timers = std::erase_if(pending_.timers, [&](const TimerStart& timer) { return timer.op == op; });
   const auto waits = std::erase_if(pending_.waits, [&](const MessageWait& wait) { return wait.op == op; });
   // What the code does when it is told a recorded event was committed together with that event.
-  if (timers + waits == 0 && !in_replay_) pending_.timers_over.push_back(op);
+  if (in_replay_) return;
+  if ((open.timed && timers == 0) || (open.listed && waits == 0)) pending_.timers_over.push_back(op);
 }
 
 std::string RunCore::doing() const {

@@ -98,7 +98,7 @@ class RunCore final : public Run, private detail::Host {
   void attempt_failed(std::int32_t op, Open& open, const ActivityOutcome& outcome);
   [[nodiscard]] bool too_late(const Open& open) const;  // max_duration is over: no attempt begins any more
   Open* find(std::int32_t op, Waits waits);
-  void over(std::int32_t op);
+  void over(std::int32_t op, const Open& open);
   void leave(std::int32_t op, const Open& open);
   [[nodiscard]] std::string doing() const;  // in words, for a mismatch
 

@@ -80,7 +80,7 @@ void RunCore::withdraw(std::int32_t op) noexcept {
   if (found == opens_.end()) return;
   if (!dying_) {
     leave(op, found->second);
-    if (found->second.timed || found->second.listed) over(op);
+    over(op, found->second);
   }
   opens_.erase(found);
 }

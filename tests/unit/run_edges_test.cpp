@@ -77,6 +77,25 @@ TEST_F(Edge, AReceiveTakesPartInTheDistributionFromTheSubscriptionOn) {
   }
 }
 
+TEST_F(Edge, AReceiveThatSubscribesAndIsDroppedInOneCommitLeavesNoDeadline) {
+  const auto brief = workflow("brief", [](Context& ctx) -> Task<> {
+    {
+      auto job = ctx.start(ctx.receive_for<int>("jobs", 1h));
+      co_await ctx.receive<int>("go");
+      ctx.subscribe("jobs", ChannelMode::competing);
+    }
+    co_await ctx.receive<int>("go");
+  });
+  Script script({brief}, {});
+  script.start("brief", "null");
+  script.settle();
+  EXPECT_EQ(script.deadlines.size(), 1u);
+  script.message("go", "1");
+  script.settle();
+  EXPECT_TRUE(script.deadlines.empty());
+  EXPECT_TRUE(script.waits.empty());
+}
+
 // ----------------------------------------------------------------------------------------- transactional activities
 
 const auto debit = transactional("debit", [](Transaction&, std::string what) { return what; });
