@@ -49,6 +49,9 @@ class Script {
   int inbox_limit = 100;
   int seen_limit = 100;
   std::optional<int> die_at;
+  std::function<bool()> dies;   // asked at every point
+  // Which of so many activities under way ends next; a commit comes between them. Not set: all end, then one commit.
+  std::function<std::size_t(std::size_t)> choose;
   int points = 0;               // passed so far
   std::function<void(const resumer::ActivityStart&)> on_activity;  // before each attempt
 
@@ -63,6 +66,7 @@ class Script {
   std::set<std::string> subscriptions, groups;
   std::map<std::int32_t, std::string> waits;      // on competing channels, by op
   std::vector<std::string> given_back;            // payloads that went back to their channel
+  std::vector<std::string> unread;                // payloads that nobody had received when the instance ended
   std::vector<std::vector<resumer::HistoryRow>> archive;  // of former generations
   int generation = 0;
   std::string note;
@@ -82,6 +86,7 @@ class Script {
  private:
   struct Died {};
   void point();
+  AttemptResult attempt(const resumer::ActivityStart& start) const;
   void turn();
   std::vector<resumer::InboxRow> unseen() const;
   void commit(const resumer::Output& output);
