@@ -57,13 +57,13 @@ SELECT m.group_name, m.instance_id
   FROM group_members m;
 
 -- Channels that somebody subscribes to, or that are competing. queued: messages nobody has got yet; waiting: receives
--- that wait for one. Index for one channel: pk of each of the tables, and channel_waits_queue.
+-- that wait for one (not those of stuck instances). Index for one channel: pk of each of the tables, and channel_waits_queue.
 CREATE VIEW channels AS
 SELECT c.channel,
        CASE WHEN EXISTS (SELECT FROM competing_channels x WHERE x.channel = c.channel)
             THEN 'competing' ELSE 'broadcast' END AS mode,
        (SELECT count(*) FROM subscriptions s WHERE s.channel = c.channel) AS subscribers,
-       (SELECT count(*) FROM channel_waits w WHERE w.channel = c.channel) AS waiting,
+       (SELECT count(*) FROM channel_waits w WHERE w.channel = c.channel AND NOT w.parked) AS waiting,
        (SELECT count(*) FROM channel_queue q WHERE q.channel = c.channel) AS queued
   FROM (SELECT s.channel FROM subscriptions s UNION SELECT x.channel FROM competing_channels x) c;
 

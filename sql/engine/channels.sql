@@ -7,7 +7,7 @@
 
 -- poke_channel: somebody has to look at this channel; and the hint for it. An instance that waits or subscribes is
 -- named, when one can be seen, so that the hub wakes one member of each program and not all of them.
--- Callers: send_message, defer_message, clear_inbox. Index: channel_waits_queue, from its end, where an old snapshot
+-- Callers: send_message, clear_inbox, return_matched, unpark. Index: channel_waits_queue, from its end, where an old snapshot
 -- leaves no dead entries before the first living one; pk of subscriptions. Locks: none.
 CREATE OR REPLACE FUNCTION poke_channel(channel text)
 RETURNS void
@@ -20,7 +20,7 @@ DECLARE
 BEGIN
   INSERT INTO pokes (route_id, instance_id) VALUES (0, v_channel);
   v_id := coalesce(
-    (SELECT w.instance_id FROM channel_waits w WHERE w.channel = v_channel ORDER BY w.id DESC LIMIT 1),
+    (SELECT w.instance_id FROM channel_waits w WHERE w.channel = v_channel AND NOT w.parked ORDER BY w.id DESC LIMIT 1),
     (SELECT s.instance_id FROM subscriptions s WHERE s.channel = v_channel LIMIT 1));
   PERFORM hint('workflow_resumable', jsonb_strip_nulls(jsonb_build_object(
             'instance_id', v_id, 'channel_name', v_channel)));
@@ -49,6 +49,43 @@ BEGIN
       FROM gone g
      WHERE g.kind = 2
        AND g.op <> 0
+    RETURNING channel)
+  SELECT array_agg(DISTINCT b.channel) INTO v_channels FROM back b;
+  PERFORM poke_channel(x) FROM unnest(v_channels) x;
+END
+$$;
+
+-- return_matched: these instances are parked with messages of competing channels that they have not read. Those go back
+-- to their queue, for another receiver, and the waits they were matched to come back, parked: the runs know that they
+-- wait, and will not say so again.
+-- Callers: commit_runs (in a later statement than it parked their waits: so a matcher under way is over).
+-- Index: inbox_pkey, pk of subscriptions. Locks: rows nobody else changes.
+CREATE OR REPLACE FUNCTION return_matched(ids text[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE AS
+$$
+#variable_conflict use_column
+DECLARE
+  v_channels text[];
+BEGIN
+  WITH gone AS (
+    DELETE FROM inbox
+     WHERE instance_id = ANY ($1)
+       AND NOT seen
+       AND kind = 2
+       AND op <> 0
+    RETURNING instance_id, op, name, message_id, data, metadata, created_at),
+  waiting AS (
+    INSERT INTO channel_waits (instance_id, op, channel, parked)
+    SELECT g.instance_id, g.op, g.name, true
+      FROM gone g
+     WHERE (SELECT true FROM subscriptions s WHERE s.channel = g.name AND s.instance_id = g.instance_id)
+     ORDER BY g.message_id
+    ON CONFLICT ON CONSTRAINT channel_waits_pkey DO NOTHING),
+  back AS (
+    INSERT INTO channel_queue (channel, message_id, data, metadata, created_at)
+    SELECT g.name, g.message_id, g.data, g.metadata, g.created_at
+      FROM gone g
     RETURNING channel)
   SELECT array_agg(DISTINCT b.channel) INTO v_channels FROM back b;
   PERFORM poke_channel(x) FROM unnest(v_channels) x;
@@ -137,7 +174,7 @@ BEGIN
     END IF;
 
     -- Then pairs: as many as there are on the side that has fewer.
-    SELECT least((SELECT count(*) FROM (SELECT FROM channel_waits w WHERE w.channel = v_channel LIMIT c_most) w),
+    SELECT least((SELECT count(*) FROM (SELECT FROM channel_waits w WHERE w.channel = v_channel AND NOT w.parked LIMIT c_most) w),
                  (SELECT count(*) FROM (SELECT FROM channel_queue q WHERE q.channel = v_channel LIMIT c_most) q))
       INTO v_got;
     IF v_got > 0 THEN
@@ -154,6 +191,7 @@ BEGIN
         FROM (SELECT w.ctid AS place, w.id, w.instance_id, w.op
                 FROM channel_waits w
                WHERE w.channel = v_channel
+                 AND NOT w.parked
                ORDER BY w.id
                LIMIT v_got
                  FOR UPDATE SKIP LOCKED) l;

@@ -12,7 +12,7 @@
 --   3. look and let go: a release that finds unread rows keeps the lease and brings them (holes H2, H4). With
 --      release = false the lease stays and unread rows come too. A final status lets go without looking: later
 --      arrivals bring a poke, and the claim that takes it clears them. Stuck (5) parks without looking: nobody claims
---      it before unpark(), which looks for it. Status 7 continues as new, and lets go without looking too, because it
+--      it before unpark(), which looks for it; and no matcher gives it anything meanwhile. Status 7 continues as new, and lets go without looking too, because it
 --      appended: the history goes to the archive, what belonged to its operations (timers, waits, and what came of
 --      them) goes away, and a start row with the next input comes. Messages, subscriptions and groups stay.
 -- t_after_us or t_at: a timer due so long after this commit, or at that moment. Of a subscription or a membership
@@ -271,6 +271,13 @@ BEGIN
     IF v_parked IS NOT NULL THEN
       INSERT INTO stuck (instance_id, route_id)
       SELECT i.instance_id, i.route_id FROM instances i WHERE i.instance_id = ANY (v_parked);
+      UPDATE channel_waits SET parked = true WHERE instance_id = ANY (v_parked);
+      -- Where code and history differ the messages are not to blame. Where workers died, or could not read, one may be,
+      -- and stays: it would do the same to every other receiver.
+      PERFORM return_matched(ARRAY(SELECT x.id
+                                     FROM unnest(ids, notes) x (id, note)
+                                    WHERE x.id = ANY (v_parked)
+                                      AND x.note LIKE 'mismatch%'));
     END IF;
   END IF;
 

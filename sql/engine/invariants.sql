@@ -40,13 +40,15 @@ $$
   SELECT 'I6: a queued message and a wait of one channel imply a channel poke', w.instance_id,
          'operation ' || w.op || ' waits on ' || w.channel
     FROM channel_waits w
-   WHERE EXISTS (SELECT FROM channel_queue q WHERE q.channel = w.channel)
+   WHERE NOT w.parked
+     AND EXISTS (SELECT FROM channel_queue q WHERE q.channel = w.channel)
      AND w.channel NOT IN (SELECT p.instance_id FROM pokes p WHERE p.route_id = 0)
   UNION ALL
-  SELECT 'I7: a wait implies an active instance that subscribes', w.instance_id,
+  SELECT 'I7: a wait implies an active instance that subscribes, and is parked with it', w.instance_id,
          'operation ' || w.op || ' waits on ' || w.channel
     FROM channel_waits w
-   WHERE NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = w.instance_id AND i.status IN (1, 5, 6))
+   WHERE NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = w.instance_id
+                        AND i.status = ANY (CASE WHEN w.parked THEN '{5}' ELSE '{1,6}'::int[] END))
       OR NOT EXISTS (SELECT FROM subscriptions s WHERE s.channel = w.channel AND s.instance_id = w.instance_id)
   UNION ALL
   SELECT 'I8: a message that has to be sent on implies a channel poke', m.channel, 'message ' || m.message_id

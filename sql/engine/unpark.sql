@@ -1,14 +1,16 @@
 -- unpark: stuck instances go on. Returns how many of these ids were stuck.
 --
 -- Their unread `recover` rows go: they counted the crashes that parked them. A new one makes the next claim find
--- something to do.
--- Callers: resume_workflow, start_session. Index: primary keys. Locks: instances, in id order, waiting.
+-- something to do. Their waits on competing channels count again, and somebody has to look at those channels.
+-- Callers: resume_workflow, start_session. Index: primary keys. Locks: instances, in id order, waiting; their waits,
+-- which nobody else touches.
 CREATE OR REPLACE FUNCTION unpark(ids text[])
 RETURNS int
 LANGUAGE plpgsql VOLATILE AS
 $$
 DECLARE
   v_ids text[];
+  v_channels text[];
 BEGIN
   SELECT array_agg(parked.instance_id)
     INTO v_ids
@@ -25,6 +27,10 @@ BEGIN
   UPDATE instances SET status = 1, note = NULL WHERE instance_id = ANY (v_ids);
   DELETE FROM stuck WHERE instance_id = ANY (v_ids);
   DELETE FROM inbox WHERE instance_id = ANY (v_ids) AND NOT seen AND kind = 7;
+  WITH waiting AS (
+    UPDATE channel_waits w SET parked = false WHERE w.instance_id = ANY (v_ids) RETURNING w.channel)
+  SELECT array_agg(DISTINCT w.channel) INTO v_channels FROM waiting w;
+  PERFORM poke_channel(x) FROM unnest(v_channels) x;
   INSERT INTO inbox (instance_id, kind, data)
   SELECT x, 7, '{"crash": false}'
     FROM unnest(v_ids) x;

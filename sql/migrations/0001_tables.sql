@@ -161,15 +161,17 @@ CREATE TABLE channel_queue (
   CONSTRAINT channel_queue_pkey PRIMARY KEY (channel, message_id)
 );
 
--- Receives that wait for a message of a competing channel, oldest first by id.
+-- Receives that wait for a message of a competing channel, oldest first by id. Those of a stuck instance are parked with
+-- it: in a column, and not by a look at the instance, so that a matcher which sees the row change looks again.
 CREATE TABLE channel_waits (
-  instance_id text   NOT NULL,
-  op          int    NOT NULL,
-  channel     text   NOT NULL,
-  id          bigint GENERATED ALWAYS AS IDENTITY,
+  instance_id text    NOT NULL,
+  op          int     NOT NULL,
+  channel     text    NOT NULL,
+  parked      boolean NOT NULL DEFAULT false,
+  id          bigint  GENERATED ALWAYS AS IDENTITY,
   CONSTRAINT channel_waits_pkey PRIMARY KEY (instance_id, op)
 );
-CREATE INDEX channel_waits_queue ON channel_waits (channel, id);
+CREATE INDEX channel_waits_queue ON channel_waits (channel, id) WHERE NOT parked;
 
 -- What was published under a snapshot that may be too old to see who is to get it: sent on by the next claim.
 CREATE TABLE deferred_messages (

@@ -57,6 +57,103 @@ TEST_F(Channels, EachMessageGoesToOneReceiverTheOldestToTheOldest) {
   EXPECT_EQ(a.run(claim(1, "instance_id, inbox -> 0 ->> 4")), "i3|3") << "the wait's poke brings the matcher";
 }
 
+TEST_F(Channels, AParkedInstanceGetsNothingAndWaitsAgainWhenItGoesOn) {
+  workers({"i1", "i2"});
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}, waits("i2", 7)}));
+  a.run(commit(1, {{.id = "i1", .status = 5, .note = "crash: 5 workers died running it"}}));
+  EXPECT_EQ(c.run("SELECT waiting FROM channels"), "1");
+  c.run("SELECT publish('jobs', n::text::jsonb) FROM generate_series(1, 2) n");
+  EXPECT_EQ(a.run(claim(1, "instance_id, inbox -> 0 ->> 2, inbox -> 0 ->> 4")), "i2|7|1") << "the first goes past it";
+  EXPECT_EQ(a.run(claim(1)), "");
+  EXPECT_EQ(counts({"channel_queue", "channel_waits", "pokes"}), "1|1|0") << "the second waits, and keeps nobody busy";
+  EXPECT_EQ(invariants(), "");
+  EXPECT_EQ(c.run("SELECT resume_workflow('i1')"), "t");
+  EXPECT_EQ(invariants(), "");
+  EXPECT_EQ(a.run(claim(1, "instance_id, jsonb_path_query_array(inbox, '$[*][2]'), inbox -> 1 ->> 4")), "i1|[0, 5]|2");
+  EXPECT_EQ(invariants(), "");
+}
+
+// The code is another; the message is not to blame, and others can read it.
+TEST_F(Channels, WhatWasMatchedToAnInstanceThatIsParkedForAMismatchGoesToAnother) {
+  workers({"i1", "i2"});
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+  c.run("SELECT publish('jobs', '1'), publish('jobs', '2')");
+  a.run(claim(1));
+  EXPECT_EQ(got(), "i1|5|1");
+  a.run(commit(1, {{.id = "i1", .status = 5, .note = "mismatch: at op 3"}}));
+  EXPECT_EQ(counts({"inbox", "channel_queue", "channel_waits"}), "0|2|1");
+  EXPECT_EQ(invariants(), "");
+  a.run(commit(1, {waits("i2")}));
+  EXPECT_EQ(a.run(claim(1, "instance_id, inbox -> 0 ->> 4")), "i2|1") << "before the later one";
+  b.run(start_session(2));
+  EXPECT_EQ(b.run(claim(2, "instance_id, inbox -> 1 ->> 2, inbox -> 1 ->> 4")), "i1|5|2") << "its wait is there again";
+  EXPECT_EQ(invariants(), "");
+}
+
+TEST_F(Channels, AMessageThatMayHaveKilledWorkersStaysWithTheInstanceThatIsParked) {
+  workers({"i1", "i2"});
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+  c.run("SELECT publish('jobs', '1')");
+  a.run(claim(1));
+  a.run(commit(1, {{.id = "i1", .status = 5, .note = "crash: 5 workers died running it"}}));
+  a.run(commit(1, {waits("i2")}));
+  EXPECT_EQ(a.run(claim(1)), "");
+  EXPECT_EQ(got(), "i1|5|1");
+  EXPECT_EQ(invariants(), "");
+}
+
+// The matcher is first: what it matched goes back, in the very commit that parks.
+TEST_F(Channels, ParkingBesideAMatchWaitsForItAndLosesNothing) {
+  workers({"i1", "i2"});
+  b.run(start_session(2));
+  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+  c.run("SELECT publish('jobs', '1')");
+  b.run("BEGIN; " + claim(2));
+  a.send(commit(1, {{.id = "i1", .status = 5, .note = "mismatch: at op 3"}}));
+  a.expect_blocked();
+  b.run("COMMIT");
+  a.collect();
+  EXPECT_EQ(counts({"channel_queue", "channel_waits"}), "1|1");
+  EXPECT_EQ(invariants(), "");
+  b.run(claim(2));
+  EXPECT_EQ(got(), "") << "and it is not matched to what is parked";
+}
+
+// The other order: the statement that chooses waits began before one of them was parked.
+class ParkedWhileChosen : public Channels {
+ protected:
+  std::string script() {
+    workers({"i1", "i2"});
+    b.run(start_session(2));
+    a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+    c.run("SELECT publish('jobs', '1')");
+    schema.patch("match_channels", "w.op\n                FROM channel_waits w",
+                 "w.op\n                FROM (SELECT stop_at('chosen')) stop, channel_waits w");
+    schema.patch("match_channels", "FOR UPDATE SKIP LOCKED) l;\n      IF least", "FOR UPDATE OF w SKIP LOCKED) l;\n      IF least");
+    Gate chosen(schema, "chosen");
+    b.send(claim(2));
+    b.expect_blocked();
+    a.run(commit(1, {{.id = "i1", .status = 5, .note = "mismatch: at op 3"}}));
+    chosen.open();
+    b.collect();
+    return got();
+  }
+};
+
+TEST_F(ParkedWhileChosen, IsLeftOut) {
+  EXPECT_EQ(script(), "");
+  EXPECT_EQ(counts({"channel_queue", "channel_waits"}), "1|1");
+  EXPECT_EQ(invariants(), "");
+}
+
+TEST_F(ParkedWhileChosen, BrokenALookAtTheInstanceGivesItTheMessage) {
+  schema.patch("commit_runs", "UPDATE channel_waits SET parked = true WHERE instance_id = ANY (v_parked);",
+               "PERFORM FROM channel_waits w WHERE w.instance_id = ANY (v_parked) FOR UPDATE;");
+  schema.patch("match_channels", "AND NOT w.parked\n               ORDER BY w.id",
+               "AND (SELECT i.status FROM instances i WHERE i.instance_id = w.instance_id) <> 5\n               ORDER BY w.id");
+  EXPECT_EQ(script(), "i1|5|1");
+}
+
 // The hint for a channel names an instance only to choose one member of each program; a match hints whom it cannot lease.
 TEST_F(Channels, HintsNameTheChannelAndThenWhoGotTheMessage) {
   c.run("SELECT declare_channel('jobs', 'competing')");
@@ -272,17 +369,6 @@ TEST_F(Matching, WhoWaitsInSeveralPlacesMayGetSeveral) {
   b.run(claim(2));
   EXPECT_EQ(got(), "i1|5|1\ni1|6|2");
   EXPECT_THAT(a.run(commit(1, {{.id = "i1"}})), StartsWith("1|t|f|")) << "the holder finds them";
-}
-
-TEST_F(Matching, AParkedReceiverKeepsWhatItGot) {
-  a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
-  a.run(commit(1, {{.id = "i1", .status = 5, .note = "mismatch"}}));
-  c.run("SELECT publish('jobs', '1')");
-  EXPECT_EQ(b.run(claim(2)), "");
-  EXPECT_EQ(got(), "i1|5|1");
-  EXPECT_EQ(invariants(), "");
-  c.run("SELECT resume_workflow('i1')");
-  EXPECT_EQ(b.run(claim(2, "instance_id, inbox -> 0 ->> 2")), "i1|5");
 }
 
 TEST_F(Matching, MoreThanOneLookHandlesComesWithTheNext) {

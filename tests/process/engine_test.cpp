@@ -324,6 +324,29 @@ TEST_P(Engine, AMismatchParksTheInstanceAndTheRightCodeGoesOn) {
   system.expect_quiescent();
 }
 
+TEST_P(Engine, AParkedConsumerLeavesItsJobsToOthersAndTakesThemAgainWhenItGoesOn) {
+  const auto publish_job = [&](const std::string& job) {
+    system.sql("SELECT publish('jobs', to_jsonb($1::text))", pg::Params(job));
+  };
+  system.start_all(1);
+  system.start("changing_consumer", "null", "parked");
+  expect_suspended("parked");
+  system.worker(1).terminate();
+  system.start_worker(2, {{"ROMANCY_TEST_OTHER_CODE", "1"}});
+  publish_job("first");  // it is matched to the only one that waits, whose code is another now
+  system.expect_status("parked", "stuck");
+  system.start("consumer", "1", "other");
+  ASSERT_TRUE(eventually([&] { return effect_keys("held|first") == 1; })) << "the other one has it";
+  publish_job("second");  // the other one takes no more
+  open_gate("first");
+  system.expect_status("other", "completed");
+  system.worker(2).terminate();
+  system.start_worker(3);
+  system.expect_status("parked", "completed");
+  EXPECT_EQ(system.output("parked"), "\"second\"");
+  system.expect_quiescent();
+}
+
 TEST_P(Engine, AWorkflowThatKillsItsWorkersIsParked) {
   system.start_all(0);
   system.start("killer", "null", "k1");

@@ -203,6 +203,29 @@ const auto two_channels_many = romancy::workflow("two_channels_many", [](Context
   co_return all;
 });
 
+// One of those that compete for jobs: is busy with each until a gate opens.
+const auto consumer = romancy::workflow("consumer", [](Context& ctx, int count) -> Task<std::vector<std::string>> {
+  ctx.subscribe("jobs", romancy::ChannelMode::competing);
+  std::vector<std::string> all;
+  for (int i = 0; i < count; ++i) {
+    all.push_back(co_await ctx.receive<std::string>("jobs"));
+    co_await ctx.run(hold, all.back());
+  }
+  co_return all;
+});
+
+// As `changing`, and competes for a job.
+const auto changing_consumer = romancy::workflow("changing_consumer", [](Context& ctx) -> Task<std::string> {
+  ctx.subscribe("jobs", romancy::ChannelMode::competing);
+  const std::string what = "changed";
+  if (std::getenv("ROMANCY_TEST_OTHER_CODE") != nullptr) {
+    co_await ctx.run(undo, what);
+  } else {
+    co_await ctx.run(mark, what);
+  }
+  co_return co_await ctx.receive<std::string>("jobs");
+});
+
 // Does a little of everything, and waits to be told to go on, or to be cancelled.
 const auto tour = romancy::workflow("tour", [](Context& ctx, int generation) -> Task<std::string> {
   const std::string what = "tour " + std::to_string(generation);
@@ -274,7 +297,7 @@ int main(int argc, char** argv) {
   const char* notes = std::getenv("ROMANCY_TEST_HOOKS");
   return romancy::run_worker(argc, argv,
                              {echo, steps, naps, parcel, mailbox, two_channels, listening, patient, once, holder, retrying,
-                              saga, changing, killer, later_killer, two_channels_many, tour},
+                              saga, changing, killer, later_killer, two_channels_many, tour, consumer, changing_consumer},
                              {mark, pack, hold, flaky, undo, die},
                              notes != nullptr ? std::make_shared<Notes>(notes) : nullptr);
 }
