@@ -496,5 +496,57 @@ TEST_P(Engine, AWorkflowOfAnotherProgramIsNeverTaken) {
   EXPECT_EQ(system.count("SELECT lease_token FROM instances WHERE instance_id = 'x1'"), 0);
 }
 
+// Competing channels by notifications alone: no poll finds anything within an hour. One worker, which the hub tells of
+// every channel; the instance that a hint names says nothing about who can match.
+class Notified : public testing::Test {
+ protected:
+  System system{{.conninfo = {}, .extra = {}, .worker = "test_worker", .fallback = "1h"}};
+
+  void open_gate(const std::string& name) { system.sql("INSERT INTO gates VALUES ($1)", pg::Params(name)); }
+  void publish(const std::string& job) {
+    system.sql("SELECT publish('jobs', to_jsonb($1::text))", pg::Params(job));
+  }
+  bool done(const std::string& key) {
+    return eventually([&] { return system.count("SELECT count(*) FROM effects WHERE key = $1", pg::Params(key)) == 1; });
+  }
+  bool waiting(int count) {
+    return eventually([&] { return system.count("SELECT count(*) FROM channel_waits") == count; });
+  }
+  void start() {
+    system.start_all(1);
+    ASSERT_TRUE(eventually([&] { return system.worker().logged("session started"); }));
+  }
+};
+
+TEST_F(Notified, MessagesPublishedWhileOneConsumerIsBusyReachTheOther) {
+  start();
+  for (const std::string id : {"c1", "c2"}) system.start("consumer", "2", id);
+  ASSERT_TRUE(waiting(2));
+  publish("first");
+  ASSERT_TRUE(done("held|first"));
+  publish("second");
+  EXPECT_TRUE(done("held|second")) << "by the other one";
+  publish("third");  // both are busy: it waits for whoever is free first
+  open_gate("second");
+  EXPECT_TRUE(done("held|third"));
+  publish("fourth");
+  for (const char* job : {"first", "third", "fourth"}) open_gate(job);
+  for (const std::string id : {"c1", "c2"}) system.expect_status(id, "completed");
+  EXPECT_EQ(system.count("SELECT count(DISTINCT x) FROM workflow_instances, jsonb_array_elements(output) x"), 4);
+  system.expect_quiescent();
+}
+
+TEST_F(Notified, AMessageReachesAnInstanceThatWaitsWhileItIsBusy) {
+  start();
+  system.start("two_handed", "\"busy\"", "t1");
+  ASSERT_TRUE(done("held|busy"));
+  ASSERT_TRUE(waiting(1));
+  publish("job");  // the hint names t1, which this worker holds: it has to match all the same
+  EXPECT_TRUE(eventually([&] { return system.count("SELECT count(*) FROM effects WHERE key LIKE 'job|%'") == 1; }));
+  open_gate("busy");
+  system.expect_status("t1", "completed");
+  system.expect_quiescent();
+}
+
 }  // namespace
 }  // namespace romancy::test

@@ -226,6 +226,16 @@ const auto changing_consumer = romancy::workflow("changing_consumer", [](Context
   co_return co_await ctx.receive<std::string>("jobs");
 });
 
+// Waits for a job while it is busy with something else.
+const auto two_handed = romancy::workflow("two_handed", [](Context& ctx, std::string what) -> Task<std::string> {
+  ctx.subscribe("jobs", romancy::ChannelMode::competing);
+  auto busy = ctx.start(ctx.run(hold, what));
+  const std::string job = co_await ctx.receive<std::string>("jobs");
+  co_await ctx.run(mark, job);
+  co_await busy;
+  co_return job;
+});
+
 // Does a little of everything, and waits to be told to go on, or to be cancelled.
 const auto tour = romancy::workflow("tour", [](Context& ctx, int generation) -> Task<std::string> {
   const std::string what = "tour " + std::to_string(generation);
@@ -297,7 +307,7 @@ int main(int argc, char** argv) {
   const char* notes = std::getenv("ROMANCY_TEST_HOOKS");
   return romancy::run_worker(argc, argv,
                              {echo, steps, naps, parcel, mailbox, two_channels, listening, patient, once, holder, retrying,
-                              saga, changing, killer, later_killer, two_channels_many, tour, consumer, changing_consumer},
+                              saga, changing, killer, later_killer, two_channels_many, tour, consumer, changing_consumer, two_handed},
                              {mark, pack, hold, flaky, undo, die},
                              notes != nullptr ? std::make_shared<Notes>(notes) : nullptr);
 }
