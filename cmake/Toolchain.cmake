@@ -45,7 +45,7 @@ elseif(ROMANCY_HARDEN)
     "$<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=3>"
     -fstack-protector-strong
     -fstack-clash-protection
-    -ftrivial-auto-var-init=zero
+    $<$<CXX_COMPILER_ID:GNU>:-ftrivial-auto-var-init=zero>  # clang has it behind a second option until 16
     -Wformat -Wformat-security)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64|AMD64")
     add_compile_options(-fcf-protection=full)

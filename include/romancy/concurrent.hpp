@@ -20,6 +20,12 @@
 // back: its coroutine is destroyed where it waits, its timers and waits go, activities that have not begun do not
 // begin. One that is under way is asked to stop; what it does cannot be undone, and its result is not recorded. A
 // message that arrived for a wait that was taken back stays for the next receive, or goes back to its competing channel.
+// The error of a branch that nobody awaits is dropped with it. A branch must not drop its own Future, nor one whose code
+// is starting it at that moment.
+//
+// A cancellation is seen by what the engine answers (activities, timers, messages). Waiting for Futures is not
+// interrupted by itself: those begun in the cancelled scope fail, those in a shield come to their end, and one that was
+// begun outside of that scope is waited for.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -227,7 +233,7 @@ class WhenBase : public Wait {
 
   void begin_all() {
     note_scope();
-    std::apply([this](auto&... slot) { (begin(slot), ...); }, slots_);
+    std::apply([this](auto&... slot) { (this->begin(slot), ...); }, slots_);
   }
   void drop() {
     std::apply([this](auto&... slot) { (slot.drop(this), ...); }, slots_);

@@ -424,7 +424,8 @@ class Context {
   // ---- a new beginning ----
   // Ends this generation of the instance: its history goes to the archive, and the workflow begins again with this
   // input. One transaction. Unread messages, subscriptions and groups stay; timers and what is under way go. Does not
-  // return. std::logic_error while compensations are registered: forget them first, or let them run.
+  // return: what it throws is no std::exception, and a catch (...) must let it pass. std::logic_error while
+  // compensations are registered: forget them first, or let them run.
   template <class In>
   [[noreturn]] void recur(const In& next_input) {
     host_.recur(detail::to_text(next_input, "recur: input"));

@@ -90,11 +90,11 @@ TEST_F(ConnTest, WhatTheServerSaidBeforeItDiedIsHeardThoughOurNextWriteFails) {
     options.pipeline = pipeline;
     Recorded r(loop, options);
     r.up(loop);
-    r.conn->query_text("LISTEN bell", r.note("listen"));
+    r.conn->query_text("LISTEN " + kBell, r.note("listen"));
     io::run_until(loop, [&] { return r.events.size() == 2; });
     // From here on the loop does not turn, until the server has done this, said so, and gone.
-    r.conn->query_text("NOTIFY bell", nullptr);
-    const auto idle = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND query = 'NOTIFY bell' AND state = 'idle'";
+    r.conn->query_text("NOTIFY " + kBell, nullptr);
+    const auto idle = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND query = 'NOTIFY " + kBell + "' AND state = 'idle'";
     while (sql(idle, Params(r.conn->backend_pid())).empty()) {
     }
     terminate(r.conn->backend_pid());
@@ -119,10 +119,10 @@ TEST_F(ConnTest, ACallbackMayOpenDescriptorsWhenLibpqHasClosedItsOwn) {
                  }});
   conn.open();
   io::run_until(loop, [&] { return conn.up(); });
-  conn.query_text("LISTEN bell", r.note("listen"));
+  conn.query_text("LISTEN " + kBell, r.note("listen"));
   io::run_until(loop, [&] { return r.events.size() == 1; });
-  conn.query_text("NOTIFY bell", nullptr);
-  while (sql("SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND query = 'NOTIFY bell' AND state = 'idle'",
+  conn.query_text("NOTIFY " + kBell, nullptr);
+  while (sql("SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND query = 'NOTIFY " + kBell + "' AND state = 'idle'",
              Params(conn.backend_pid())).empty()) {
   }
   terminate(conn.backend_pid());
@@ -206,10 +206,10 @@ TEST_F(ConnTest, EveryCallbackMayDestroyTheConnAndIsTheLastOne) {
                                come("up");
                                if (!conn) return;
                                const auto then = [=](auto here) { return [=](Result<Rows>) { come(here); }; };
-                               conn->query_text("LISTEN bell", nullptr);
+                               conn->query_text("LISTEN " + kBell, nullptr);
                                conn->query_text("SELECT 1/0", then("failed reply"));
                                conn->query_text("SELECT 1", then("reply"));
-                               conn->query_text("NOTIFY bell", nullptr);
+                               conn->query_text("NOTIFY " + kBell, nullptr);
                                conn->query_text("SELECT pg_terminate_backend(pg_backend_pid())", nullptr);
                                conn->query_text("SELECT 2", then("fallen reply"));
                                conn->query_text("SELECT 3", then("fallen reply"));
@@ -240,8 +240,8 @@ TEST_F(ConnTest, EveryCallbackMayCloseTheConn) {
     conn = std::make_unique<Conn>(loop, options,
                                   Conn::Handlers{.on_up =
                                                      [&] {
-                                                       conn->query_text("LISTEN bell", reply);
-                                                       conn->query_text("NOTIFY bell", reply);
+                                                       conn->query_text("LISTEN " + kBell, reply);
+                                                       conn->query_text("NOTIFY " + kBell, reply);
                                                        conn->query_text("SELECT 1", reply);
                                                        come("up");
                                                      },

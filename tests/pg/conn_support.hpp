@@ -6,12 +6,16 @@
 
 #include <cstdlib>
 #include <optional>
+#include <string>
 
 #include "common/pg/blocking.hpp"
 #include "common/pg/conn.hpp"
 #include "tests/unit/io_until.hpp"
 
 namespace romancy::pg {
+
+// A notification channel of this process alone: other tests ring in the same database at the same time.
+inline const std::string kBell = "bell_" + std::to_string(::getpid());
 
 // A schema that lives as long as the test, and a connection beside the one under test.
 class ConnTest : public testing::Test {

@@ -127,11 +127,11 @@ TEST_F(ConnTest, NotificationsComeWhileIdle) {
     options.pipeline = pipeline;
     Recorded r(loop, options);
     r.up(loop);
-    r.conn->query_text("LISTEN bell", r.note("listen"));
+    r.conn->query_text("LISTEN " + kBell, r.note("listen"));
     io::run_until(loop, [&] { return r.events.size() == 2; });
-    sql("SELECT pg_notify('bell', 'ding ' || n) FROM generate_series(1, 500) n");
+    sql("SELECT pg_notify('" + kBell + "', 'ding ' || n) FROM generate_series(1, 500) n");
     io::run_until(loop, [&] { return r.notifications.size() == 500; });
-    EXPECT_EQ(r.notifications[0].channel, "bell");
+    EXPECT_EQ(r.notifications[0].channel, kBell);
     EXPECT_EQ(r.notifications[0].payload, "ding 1");
     EXPECT_EQ(r.notifications[499].payload, "ding 500");
     EXPECT_EQ(r.notifications[0].server_pid, beside->backend_pid());
@@ -143,9 +143,9 @@ TEST_F(ConnTest, NotificationsThatComeWithAnAnswerAreNotLeftInTheBuffer) {
     options.pipeline = pipeline;
     Recorded r(loop, options);
     r.up(loop);
-    r.conn->query_text("LISTEN bell", nullptr);
+    r.conn->query_text("LISTEN " + kBell, nullptr);
     // Its own notification leaves together with the answer; nothing else follows that would wake us.
-    r.conn->query(kNotify, Params("bell", "mine"), r.note("sent"));
+    r.conn->query(kNotify, Params(kBell, "mine"), r.note("sent"));
     io::run_until(loop, [&] { return r.notifications.size() == 1; });
     EXPECT_EQ(r.notifications[0].payload, "mine");
     EXPECT_EQ(r.notifications[0].server_pid, r.conn->backend_pid());
@@ -182,7 +182,7 @@ TEST_F(ConnTest, AParameterWithAZeroByteIsRefusedAndNotCut) {
   Recorded r(loop, options);
   r.up(loop);
   std::optional<Error> error;
-  r.conn->query(kNotify, Params("bell", std::string("a\0b", 3)), [&](Result<Rows> rows) { error = rows.error(); });
+  r.conn->query(kNotify, Params(kBell, std::string("a\0b", 3)), [&](Result<Rows> rows) { error = rows.error(); });
   EXPECT_FALSE(error);
   io::run_until(loop, [&] { return error.has_value(); });
   EXPECT_EQ(error->kind, ErrorKind::refuse);

@@ -142,7 +142,7 @@ TEST_P(Kills, AllOfThemAtOnce) {
 TEST_P(Kills, WorkersAgainAndAgainUnderLoad) {
   system.start_all(2);
   for (int i = 0; i < 20; ++i) start("everything", 3, std::to_string(i));
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < 4; ++i) {  // a fifth worker that dies over one of them would park it
     const auto done = count("SELECT count(*) FROM effects");
     EXPECT_TRUE(eventually([&] { return count("SELECT count(*) FROM effects") > done || count("SELECT count(*) FROM workflow_instances WHERE status = 'completed'") == 20; }));
     system.worker(1 + i % 2).kill9();
