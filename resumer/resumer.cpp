@@ -192,7 +192,9 @@ void Resumer::replay(Lease& lease, const std::vector<HistoryRow>& history, std::
 void Resumer::deliver(Lease& lease, const std::vector<InboxRow>& inbox) {
   lease.run->clock(clock_us());
   if (auto delivered = lease.run->deliver(inbox); !delivered) return park(lease, delivered.error().text);
-  if (std::any_of(inbox.begin(), inbox.end(), [](const InboxRow& row) { return row.kind == InboxKind::cancel; })) {
+  if (std::any_of(inbox.begin(), inbox.end(), [](const InboxRow& row) {
+        return row.kind == InboxKind::cancel || row.kind == InboxKind::expired;
+      })) {
     for (auto& [op, attempt] : lease.attempts) {
       if (lease.run->stoppable(op)) attempt.stop.request_stop();
     }
