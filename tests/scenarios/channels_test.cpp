@@ -170,6 +170,36 @@ TEST_P(Groups, FinishedMembersAreNoMembers) {
   EXPECT_EQ(count("SELECT count(*) FROM workflow_groups WHERE group_name = $1", pg::Params(mine("crew"))), 0);
 }
 
+TEST_P(Groups, TheMembersAreThoseOfTheMomentAndReplaysSeeTheSame) {
+  const auto other = start("member", mine("crew"), "b");
+  expect_at_rest(other);
+  const auto id = start("census", mine("crew"), "a");
+  expect_at_rest(id);
+  cancel(other);
+  expect_cancelled(other);
+  const auto late = start("member", mine("crew"), "c");
+  expect_at_rest(late);
+  publish(id, "again", 1);
+  expect_completed(id, {{id, other}, {id, late}, {late}});
+  cancel(late);
+  expect_cancelled(late);
+}
+
+TEST_P(Groups, WhoJoinsAndLeavesWhileOthersCountIsCountedOrNot) {
+  for (int i = 0; i < 8; ++i) start(i % 2 == 0 ? "census" : "member", mine("crew"), std::to_string(i));
+  for (int i = 0; i < 8; i += 2) publish(mine(std::to_string(i)), "again", 1);
+  for (int i = 1; i < 8; i += 2) cancel(mine(std::to_string(i)));
+  for (int i = 0; i < 8; i += 2) {
+    const auto id = mine(std::to_string(i));
+    expect_status(id, "completed");
+    const Json counted = output(id);
+    for (const int look : {0, 1}) EXPECT_THAT(counted[look].get<std::vector<std::string>>(), testing::Contains(id));
+    EXPECT_THAT(counted[2].get<std::vector<std::string>>(), testing::Not(testing::Contains(id)));
+  }
+  for (int i = 1; i < 8; i += 2) expect_cancelled(mine(std::to_string(i)));
+  EXPECT_EQ(count("SELECT count(*) FROM workflow_groups WHERE group_name = $1", pg::Params(mine("crew"))), 0);
+}
+
 TEST_P(Groups, AWorkflowSpeaksToThem) {
   std::vector<std::string> ids;
   for (const char* name : {"a", "b"}) ids.push_back(start("member", mine("crew"), name));
@@ -249,6 +279,28 @@ TEST_P(Binary, AMegabyteOfBytes) {
   sql("SELECT publish('bytes', binary(''::bytea), target_instance_id => $1)", pg::Params(id));
   expect_status(id, "completed");
   EXPECT_EQ(count("SELECT octet_length(binary(output)) FROM workflow_result($1)", pg::Params(id)), 1'000'000);
+}
+
+TEST_P(Binary, EveryByteComesFromAWorkflowToSqlAndToAnotherWorkflow) {
+  const std::string all = "(SELECT string_agg(set_byte('\\x00', 0, n), '' ORDER BY n) FROM generate_series(0, 255) n)";
+  const auto box = one("SELECT start_workflow('turns_bytes', binary('\\x'::bytea), $1)", pg::Params(mine("box")));
+  expect_completed(start("sends_bytes", box, "sender"));
+  EXPECT_EQ(one("SELECT binary(data) = " + all + " FROM outbox_events WHERE event_source = $1", pg::Params("scenario/" + mine("sender"))), "t");
+  expect_status(box, "completed");
+  EXPECT_EQ(one("SELECT binary(output) = (SELECT string_agg(set_byte('\\x00', 0, n), '' ORDER BY n DESC) FROM generate_series(0, 255) n) "
+                "FROM workflow_result($1)", pg::Params(box)), "t");
+}
+
+TEST_P(Binary, ActivitiesTakeAndGiveThem) {
+  const auto id = one("SELECT start_workflow('bytes_through_activity', binary('\\x0001ff'::bytea), $1)", pg::Params(mine("a")));
+  expect_status(id, "completed");
+  EXPECT_EQ(one("SELECT encode(binary(output), 'hex') FROM workflow_result($1)", pg::Params(id)), "ff0100");
+}
+
+TEST_P(Binary, WhatIsNoSuchValueIsRefusedByNameInSql) {
+  for (const char* value : {"1", "\"text\"", "{}", "{\"$binary\": 7}", "{\"$binary\": \"AA==\", \"more\": 1}", "{\"$binary\": \"A\"}"}) {
+    EXPECT_THAT(refused("SELECT binary($1::jsonb)", pg::Params(value)), HasSubstr("22023 ")) << value;
+  }
 }
 
 TEST_P(Binary, WhatIsNoBase64FailsByName) {

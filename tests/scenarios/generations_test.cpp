@@ -96,6 +96,46 @@ TEST_P(Limits, AHistoryWithoutEndFailsTheWorkflow) {
   EXPECT_EQ(expect_failed(id).at("type"), "HistoryTooLong");
 }
 
+TEST_P(Limits, AHistoryWithoutEndIsUndone) {
+  const auto id = start("endless_saga");
+  EXPECT_EQ(expect_failed(id).at("type"), "HistoryTooLong");
+  EXPECT_GE(times(id, "turn"), 10);
+  EXPECT_EQ(times(id, "undo turn"), times(id, "turn"));
+}
+
+TEST_P(Limits, ATimeThatIsOverDuringTheCompensationChangesNothing) {
+  const auto id = start("limited_undo", mine("gate"));
+  expect_times(id, "undoing", 1);
+  ASSERT_TRUE(eventually([&] { return timers(id) == 0; })) << story(id);
+  EXPECT_EQ(status(id), "compensating");
+  open_gate(mine("gate"));
+  EXPECT_EQ(expect_failed(id).at("message"), "full");
+  EXPECT_EQ(times(id, "undone"), 1);
+}
+
+TEST_P(Limits, ACancelAfterTheTimeWasOverChangesNothing) {
+  const auto id = start("limited_step", mine("gate"));
+  expect_times(id, "begun", 1);
+  expect_times(id, "asked", 1);  // the workflow knows
+  cancel(id, "too late");
+  open_gate(mine("gate"));
+  EXPECT_EQ(expect_failed(id).at("type"), "WorkflowTimedOut");
+  EXPECT_THAT(effects(id), ElementsAre("step", "begun", "asked", "done", "undo step"));
+}
+
+// Which of them is first is not ours to say; it is in history, and decides.
+TEST_P(Limits, OfACancelAndATimeThatIsOverTheFirstDecides) {
+  const auto id = start("limited_step", mine("gate"));
+  cancel(id, "enough");
+  ASSERT_TRUE(eventually([&] { return timers(id) == 0 && (times(id, "asked") == 1 || status(id) != "running"); })) << story(id);
+  open_gate(mine("gate"));
+  ASSERT_TRUE(eventually([&] { return status(id) == "cancelled" || status(id) == "failed"; })) << story(id);
+  EXPECT_EQ(status(id), history_data(id, "cancel_requested").contains("type") ? "failed" : "cancelled");
+  EXPECT_EQ(history_count(id, "cancel_requested"), 1);
+  EXPECT_EQ(times(id, "undo step"), times(id, "step"));
+  EXPECT_EQ(times(id, "after"), 0);
+}
+
 // ----------------------------------------------------------------------------------------- compensations that fail for good
 
 THEME(FailedUndo);
@@ -159,6 +199,37 @@ TEST_P(Trying, NoAttemptBeginsAfterTheTimeForAllOfThem) {
   expect_completed(id, "busy");
   EXPECT_GE(times(id, "try"), 1);
   EXPECT_LE(times(id, "try"), 6);
+}
+
+TEST_P(Trying, APauseThatWouldEndTooLateIsNotWaitedFor) {
+  const auto id = start("given_no_time");
+  expect_completed(id, 1);
+  EXPECT_EQ(times(id, "try"), 1);
+}
+
+TEST_P(Trying, LongPausesDoNotBeginTheTimeForAllAttemptsAnew) {
+  const auto id = start("given_seconds");
+  expect_timer(id, "retry");
+  expect_status(id, "completed");
+  EXPECT_EQ(output(id), times(id, "try"));
+  EXPECT_LE(times(id, "try"), 2);
+  EXPECT_EQ(timers(id), 0);
+}
+
+TEST_P(Trying, ATimeOutMayBeWhatCannotBeHelped) {
+  const auto id = start("given_no_second_chance");
+  expect_completed(id, 1);
+  EXPECT_EQ(times(id, "try"), 1);
+}
+
+TEST_P(Trying, WhatComesAfterItsTimeOutIsDropped) {
+  const auto id = start("does_not_wait", mine("gate"));
+  expect_at_rest(id);  // with the result of the second attempt
+  open_gate(mine("gate"));
+  expect_times(id, "late", 1);
+  publish(id, "go on", 1);
+  expect_completed(id, "second");
+  EXPECT_EQ(history_count(id, "activity_completed"), 1);
 }
 
 TEST_P(Trying, AnAttemptThatTakesTooLongHasFailed) {

@@ -35,6 +35,50 @@ TEST_P(Kills, AWorkerInTheMiddleOfAnActivityTheAttemptIsMadeAgainWithTheSameKey)
   EXPECT_EQ(keys("held"), 1);
 }
 
+TEST_P(Kills, AWorkerInTheMiddleOfATransactionLeavesNothingOfIt) {
+  system.start_all(1);
+  const auto box = start("mailbox", 2, "box");
+  expect_at_rest(box);
+  const auto id = start("tx_calls_all", {{"target", box}, {"child", mine("child")}, {"event", mine("event")}, {"gate", mine("gate")}, {"failures", 0}});
+  expect_times(id, "inside", 1);
+  system.worker(1).kill9();
+  system.start_worker(2);
+  expect_times(id, "inside", 2);
+  EXPECT_EQ(times(id, "calls"), 0);
+  open_gate(mine("gate"));
+  expect_status(id, "completed");
+  publish(box, "mail", "last");
+  expect_completed(box, {1, "last"});
+  expect_completed(mine("child"), "of attempt 1");
+  EXPECT_EQ(times(id, "calls"), 1);
+  EXPECT_EQ(count("SELECT count(*) FROM outbox_events"), 1);
+}
+
+TEST_P(Kills, AWorkerWhoseAsynchronousActivityWaitsTheAttemptIsMadeAgainWithTheSameKey) {
+  system.start_all(1);
+  const auto id = start("async_held", mine("gate"));
+  expect_times(id, "held", 1);
+  system.worker(1).kill9();
+  system.start_worker(2);
+  expect_times(id, "held", 2);
+  open_gate(mine("gate"));
+  expect_completed(id, mine("gate"));
+  EXPECT_EQ(keys("held"), 1);
+}
+
+// Its pauses are a second, its time for all attempts less than two: a third attempt would be one of a time that began anew.
+TEST_P(Kills, AWorkerDuringAPauseTheTimeForAllAttemptsGoesOn) {
+  system.start_all(1);
+  const auto id = start("given_seconds");
+  expect_timer(id, "retry");
+  system.worker(1).kill9();
+  system.start_worker(2);
+  expect_status(id, "completed");
+  EXPECT_EQ(output(id), times(id, "try"));
+  EXPECT_GE(times(id, "try"), 1);
+  EXPECT_LE(times(id, "try"), 2);
+}
+
 TEST_P(Kills, AWorkerWhileItsWorkflowsSleep) {
   system.start_all(1);
   for (int i = 0; i < 10; ++i) expect_timer(start("nap", 300, std::to_string(i)), "sleep");
@@ -115,8 +159,10 @@ TEST_P(Kills, TheTimerItsTimersFireWhenItIsBack) {
   expect_completed(id);
 }
 
-TEST_P(Kills, TheListenerWorkGoesOn) {
-  if (GetParam().hearing == Hearing::polling) GTEST_SKIP() << "no listener in this mode";
+class ListenerKills : public Killings {};
+INSTANTIATE_TEST_SUITE_P(Scenarios, ListenerKills, listening_modes(), name_of_param);
+
+TEST_P(ListenerKills, WorkGoesOnWithoutItAndWithANewOne) {
   system.start_all(2);
   expect_completed(start("one_step", "before", "before"), "before");
   system.listener().kill9();

@@ -37,6 +37,12 @@ inline auto all_modes() {
                          Mode{Hearing::unnotified, false}, Mode{Hearing::polling, true}, Mode{Hearing::polling, false});
 }
 
+// Those with a listener that can be killed.
+inline auto listening_modes() {
+  return testing::Values(Mode{Hearing::notified, true}, Mode{Hearing::notified, false}, Mode{Hearing::unnotified, true},
+                         Mode{Hearing::unnotified, false});
+}
+
 // THEME(Activities) is a suite of scenarios on the resident installations, OWN_THEME(Kills) one of its own.
 #define ROMANCY_THEME(theme, fixture)      \
   class theme : public fixture {};         \

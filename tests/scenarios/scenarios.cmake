@@ -13,7 +13,10 @@ add_executable(scenario_worker
   ${CMAKE_CURRENT_LIST_DIR}/worker/examples.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/concurrent.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/channels.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/worker/generations.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/worker/generations.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/transactional.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/asynchronous.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/hooks.cpp)
 target_link_libraries(scenario_worker PRIVATE romancy_sdk PkgConfig::LIBPQ)
 
 add_library(romancy_test_scenario STATIC ${CMAKE_CURRENT_LIST_DIR}/mode.cpp ${CMAKE_CURRENT_LIST_DIR}/scenario.cpp)
@@ -58,7 +61,9 @@ scenario_program(test_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/examples_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/concurrent_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/channels_test.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/generations_test.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/generations_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/transactional_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/asynchronous_test.cpp)
 
 # own_program(NAME LIMIT <source>..): scenarios that start an installation of their own, or need none.
 function(own_program name)
@@ -87,7 +92,8 @@ add_dependencies(test_readme readme_hello)
 
 own_program(test_own_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/determinism_test.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/kills_test.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/kills_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/hooks_test.cpp)
 
 # Every order of words, deaths included: pure, the replay core alone.
 add_executable(test_every_order ${CMAKE_CURRENT_LIST_DIR}/every_order_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../support/script.cpp)

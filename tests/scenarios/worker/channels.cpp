@@ -79,9 +79,44 @@ const auto turns_bytes = romancy::workflow("turns_bytes", [](Context& ctx, Bytes
   co_return Bytes(std::string(all.rbegin(), all.rend()));
 });
 
+// Who is in the group: when it has joined, when it is told to look again, when it has left.
+const auto census = romancy::workflow("census", [](Context& ctx, std::string group) -> Task<Json> {
+  Json counted = Json::array();
+  ctx.join(group);
+  const auto first = co_await ctx.members(group);
+  counted.push_back(first);
+  co_await ctx.receive<Json>("again");
+  const auto second = co_await ctx.members(group);
+  counted.push_back(second);
+  ctx.leave(group);
+  const auto third = co_await ctx.members(group);
+  counted.push_back(third);
+  co_await ctx.sleep(1ms);  // and all of it must replay
+  co_return counted;
+});
+
+// Bytes from one workflow to another, and into an event.
+const auto sends_bytes = romancy::workflow("sends_bytes", [](Context& ctx, std::string to) -> Task<> {
+  std::string all;
+  for (int i = 0; i < 256; ++i) all += static_cast<char>(i);
+  ctx.publish("bytes", Bytes(all), {.to = to});
+  ctx.send_event("bytes", "scenario/" + ctx.instance_id(), Bytes(all));
+  co_return;
+});
+const auto back_to_front = romancy::activity("back_to_front", [](romancy::Attempt&, Bytes given) {
+  const std::string all = given.text();
+  return Bytes(std::string(all.rbegin(), all.rend()));
+});
+const auto bytes_through_activity = romancy::workflow("bytes_through_activity", [](Context& ctx, Bytes given) -> Task<Bytes> {
+  const Bytes back = co_await ctx.run(back_to_front, given);
+  co_await ctx.sleep(1ms);
+  co_return back;
+});
+
 }  // namespace
 
 void add_channels(Program& program) {
   program.workflows.insert(program.workflows.end(), {consumer, impatient_consumer, subscribes_as, producer, awaits_event,
-                                                     awaits_event_briefly, member, speaks_to_group, turns_bytes});
+                                                     awaits_event_briefly, member, speaks_to_group, turns_bytes, census, sends_bytes, bytes_through_activity});
+  program.activities.push_back(back_to_front);
 }

@@ -1,5 +1,6 @@
 // Generations: continue as new; side effects; limits; compensations that fail for good; retries by kind and time.
 #include <atomic>
+#include <thread>
 
 #include "steps.hpp"
 
@@ -135,11 +136,102 @@ const auto times_out = romancy::workflow("times_out", [](Context& ctx, std::stri
   co_return outcome.ok() ? std::to_string(outcome.value()) : outcome.error().type() + " at " + std::to_string(outcome.error().attempt());
 });
 
+
+// ---- the time for all attempts, over pauses in the database
+const auto no_time = romancy::activity(
+    "no_time",
+    [](Attempt& at) -> int {
+      world::effect(at, "try");
+      throw std::runtime_error("busy");
+    },
+    {.retry = {.attempts = 0, .first_interval = 1h, .max_interval = 1h, .jitter = 0, .max_duration = 30min}});
+const auto seconds = romancy::activity(
+    "seconds",
+    [](Attempt& at) -> int {
+      world::effect(at, "try");
+      throw std::runtime_error("busy");
+    },
+    {.retry = {.attempts = 0, .first_interval = 1010ms, .coefficient = 1, .jitter = 0, .max_duration = 1900ms}});
+template <class A>
+auto attempts_of(std::string name, const A& activity) {
+  return romancy::workflow(std::move(name), [activity](Context& ctx) -> Task<int> {
+    const auto outcome = co_await ctx.attempt(activity);
+    co_return outcome.ok() ? 0 : outcome.error().attempt();
+  });
+}
+const auto no_second_chance = romancy::activity(
+    "no_second_chance",
+    [](Attempt& at) {
+      world::effect(at, "try");
+      while (!at.stop_requested()) std::this_thread::yield();
+    },
+    {.retry = {.attempts = 3, .first_interval = 1ms, .non_retryable = {"AttemptTimedOut"}}, .timeout = 50ms});
+// The first attempt does not return before the gate is open; the second one returns at once.
+const auto late = romancy::activity(
+    "late",
+    [](Attempt& at, std::string gate) -> std::string {
+      if (at.number() > 1) return "second";
+      world::wait_for_gate_stubbornly(gate);
+      world::effect(at, "late");
+      return "late";
+    },
+    {.retry = {.attempts = 2, .first_interval = 1ms}, .timeout = 50ms});
+const auto does_not_wait = romancy::workflow("does_not_wait", [](Context& ctx, std::string gate) -> Task<std::string> {
+  const std::string said = co_await ctx.run(late, gate);
+  co_await ctx.receive<Json>("go on");
+  co_return said;
+});
+
+// ---- limits beside a cancellation and a compensation
+const auto undo_patiently = romancy::activity("undo_patiently", [](Attempt& at, std::string gate) {
+  world::effect(at, "undoing");
+  world::wait_for_gate_stubbornly(gate);
+  world::effect(at, "undone");
+});
+const auto limited_undo = romancy::workflow(
+    "limited_undo",
+    [](Context& ctx, std::string gate) -> Task<> {
+      ctx.compensate_with(undo_patiently, gate);
+      co_await ctx.sleep(1ms);
+      throw std::runtime_error("full");
+    },
+    {.timeout = 300ms});
+const auto stubborn_step = romancy::activity("stubborn_step", [](Attempt& at, std::string gate) {
+  world::effect(at, "begun");
+  if (!world::wait_for_gate(at, gate)) world::effect(at, "asked");
+  world::wait_for_gate_stubbornly(gate);
+  world::effect(at, "done");
+});
+const auto limited_step = romancy::workflow(
+    "limited_step",
+    [](Context& ctx, std::string gate) -> Task<> {
+      const std::string what = "step";
+      co_await ctx.run(mark, what);
+      ctx.compensate_with(undo, what);
+      co_await ctx.run(stubborn_step, gate);
+      const std::string after = "after";
+      co_await ctx.run(mark, after);
+    },
+    {.timeout = 500ms});
+const auto endless_saga = romancy::workflow(
+    "endless_saga",
+    [](Context& ctx) -> Task<> {
+      const std::string what = "turn";
+      for (;;) {
+        co_await ctx.run(mark, what);
+        ctx.compensate_with(undo, what);
+      }
+    },
+    {.max_history = 100});
+
 }  // namespace
 
 void add_generations(Program& program) {
-  program.activities.insert(program.activities.end(), {undo_gated, by_kind, briefly, slow_attempt});
+  program.activities.insert(program.activities.end(), {undo_gated, by_kind, briefly, slow_attempt, no_time, seconds,
+                                                       no_second_chance, late, undo_patiently, stubborn_step});
   program.workflows.insert(program.workflows.end(),
                            {loops, mail_loop, subscribed_loop, recur_with_saga, asks_the_world, limited, in_time, endless,
-                            hard_to_undo, kinds, gives_up_in_time, times_out});
+                            hard_to_undo, kinds, gives_up_in_time, times_out, attempts_of("given_no_time", no_time), attempts_of("given_seconds", seconds),
+                            attempts_of("given_no_second_chance", no_second_chance), does_not_wait, limited_undo,
+                            limited_step, endless_saga});
 }

@@ -96,9 +96,39 @@ const auto everything = romancy::workflow("everything", [](Context& ctx, int rou
   co_return log;
 });
 
+// Makes a text of so many bytes and does something with it.
+struct Large {
+  std::string how;
+  int bytes = 0;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Large, how, bytes)
+const auto grows = romancy::activity("grows", [](romancy::Attempt& at, int bytes) {
+  world::effect(at, "grows");
+  return std::string(static_cast<std::size_t>(bytes), 'x');
+});
+const auto swallows = romancy::activity("swallows", [](romancy::Attempt& at, std::string text) {
+  world::effect(at, "swallows");
+  return static_cast<int>(text.size());
+});
+const auto grown = romancy::workflow("grown", [](Context& ctx, Large job) -> Task<std::string> {
+  const std::string what = "before";
+  co_await ctx.run(mark, what);
+  ctx.compensate_with(undo, what);
+  const std::string text(static_cast<std::size_t>(job.bytes), 'x');
+  if (job.how == "activity result") co_await ctx.run(grows, job.bytes);
+  if (job.how == "activity input") co_await ctx.run(swallows, text);
+  if (job.how == "message") ctx.publish("news", text);
+  if (job.how == "event") ctx.send_event("news", "scenario", text);
+  if (job.how == "side effect") ctx.side_effect("news", [&] { return text; });
+  if (job.how == "compensation") ctx.compensate_with(undo, text);
+  if (job.how == "output") co_return text;
+  co_return "done";
+});
+
 }  // namespace
 
 void add_lifecycle(Program& program) {
   program.workflows.insert(program.workflows.end(), {echo, nothing, older, throws_text, throws_int, no_json, large, parts,
-                                                     deep_parts, throwing_parts, everything});
+                                                     deep_parts, throwing_parts, everything, grown});
+  program.activities.insert(program.activities.end(), {grows, swallows});
 }

@@ -15,5 +15,7 @@ int main(int argc, char** argv) {
   add_concurrent(program);
   add_channels(program);
   add_generations(program);
-  return romancy::run_worker(argc, argv, program.workflows, program.activities);
+  add_transactional(program);
+  add_asynchronous(program);
+  return romancy::run_worker(argc, argv, program.workflows, program.activities, noting_hooks());
 }

@@ -2,6 +2,7 @@
 //
 // The tables effects and gates are in the schema of the test (../mode.cpp); where it is, the environment says.
 #pragma once
+#include <memory>
 #include <romancy/romancy.hpp>
 #include <string>
 #include <vector>
@@ -36,3 +37,8 @@ void add_examples(Program& program);
 void add_concurrent(Program& program);
 void add_channels(Program& program);
 void add_generations(Program& program);
+void add_transactional(Program& program);
+void add_asynchronous(Program& program);
+
+// Notes every call of a hook as a line of the file that SCENARIO_HOOKS names; nullptr: it names none.
+std::shared_ptr<romancy::Hooks> noting_hooks();
