@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 
 #include "common/base/check.hpp"
@@ -67,16 +68,25 @@ class Interrupt {
   std::stop_callback<Ring> callback_;
 };
 
+using Clock = std::chrono::steady_clock;
+
+// When the attempt's own time is over. The loop counts it too, and asks to stop; but a loop that is busy comes later than
+// the server's statement_timeout, and the two must say the same.
+Clock::time_point end_of_time(const TransactionJob& job) {
+  const auto timeout = job.definition->options().timeout;
+  return timeout.count() > 0 ? Clock::now() + timeout : Clock::time_point::max();
+}
+
 class Session final : public detail::SqlHost {
  public:
-  Session(pg::Blocking& conn, const TransactionJob& job)
-      : conn_(conn), interrupt_(job.stop), stop_(job.stop), schema_(quoted(job.schema)) {}
+  Session(pg::Blocking& conn, const TransactionJob& job, Clock::time_point end)
+      : conn_(conn), interrupt_(job.stop), stop_(job.stop), end_(end), schema_(quoted(job.schema)) {}
 
   Rows exec(std::string_view sql, const std::vector<std::optional<std::string>>& params) override {
     if (const auto word = transaction_control(sql); !word.empty()) {
       throw TerminalError(word + " is not allowed in a transactional activity; tx.savepoint() is", "TransactionControl");
     }
-    if (stop_.stop_requested()) throw Stopped{};
+    if (over()) throw Stopped{};
     pg::Params values;
     for (const auto& param : params) values.add(param);
     const auto rows = answered(conn_.query(sql, values, interrupt_.fd()));
@@ -100,13 +110,16 @@ class Session final : public detail::SqlHost {
   pg::Rows answered(Result<pg::Rows> rows) {
     if (rows) return std::move(*rows);
     failure_ = rows.error();
-    if (rows.error().sqlstate == "57014" && stop_.stop_requested()) throw Stopped{};
+    if (rows.error().sqlstate == "57014" && over()) throw Stopped{};
     throw_sql(rows.error());
   }
+
+  [[nodiscard]] bool over() const { return stop_.stop_requested() || Clock::now() >= end_; }
 
   pg::Blocking& conn_;
   Interrupt interrupt_;
   std::stop_token stop_;
+  Clock::time_point end_;
   std::string schema_;
   std::optional<Error> failure_;  // the last
 };
@@ -138,7 +151,7 @@ AttemptResult refused(const Error& error) {
   }
 }
 
-AttemptResult run_user_code(const TransactionJob& job) {
+AttemptResult run_user_code(const TransactionJob& job, Clock::time_point end) {
   try {
     try {
       begin(open(job), job);
@@ -146,7 +159,7 @@ AttemptResult run_user_code(const TransactionJob& job) {
       if (connection && connection->alive()) throw;
       begin(open(job), job);  // it was lost since the last time: that is no failure of this attempt
     }
-    Session session(*connection, job);
+    Session session(*connection, job, end);
     Transaction tx(job.instance_id, job.start.attempt, job.start.key, job.stop, session);
     AttemptResult result;
     result.data = job.definition->call(tx, job.start.input);
@@ -216,9 +229,13 @@ std::optional<Handover::Order> Handover::wait(const std::stop_token& ending) {
 
 TransactionOutcome run_transaction(const TransactionJob& job, const std::stop_token& ending, Handover& handover,
                                    const std::function<void()>& ready) {
-  const AttemptResult result = run_user_code(job);
+  const auto end = end_of_time(job);
+  const AttemptResult result = run_user_code(job, end);
   if (!result.ok) {
     roll_back();
+    if (Clock::now() >= end && !job.stop.stop_requested()) {
+      return {TransactionEnd::rolled_back, timed_out(job.start, job.definition->options().timeout)};
+    }
     return {TransactionEnd::rolled_back, outcome_of(job.start, result)};
   }
   ready();

@@ -35,6 +35,7 @@
 #include <vector>
 
 #include <romancy/activity.hpp>
+#include <romancy/detail/coroutine.hpp>
 
 namespace romancy {
 
@@ -105,27 +106,8 @@ struct AsyncPromiseBase {
 };
 
 template <class T>
-struct AsyncPromise : AsyncPromiseBase {
-  std::optional<T> value;
+struct AsyncPromise : ResultPromise<T, AsyncPromiseBase> {
   Async<T> get_return_object() noexcept;
-  template <class U>
-    requires std::is_convertible_v<U&&, T>
-  void return_value(U&& result) {
-    value.emplace(std::forward<U>(result));
-  }
-  T take() {
-    if (error) std::rethrow_exception(error);
-    return std::move(*value);
-  }
-};
-
-template <>
-struct AsyncPromise<void> : AsyncPromiseBase {
-  Async<void> get_return_object() noexcept;
-  void return_void() const noexcept {}
-  void take() const {
-    if (error) std::rethrow_exception(error);
-  }
 };
 
 }  // namespace detail
@@ -180,9 +162,6 @@ class [[nodiscard]] Async {
 template <class T>
 Async<T> detail::AsyncPromise<T>::get_return_object() noexcept {
   return Async<T>(Async<T>::Handle::from_promise(*this));
-}
-inline Async<void> detail::AsyncPromise<void>::get_return_object() noexcept {
-  return Async<void>(Async<void>::Handle::from_promise(*this));
 }
 
 // Thrown by completed() when it was told fail(type, message). What the workflow sees has that type.
@@ -269,9 +248,15 @@ class AsyncAttempt : public Attempt {
   }
   // Calls begin(done) at once, on the loop, and waits until somebody, on any thread, says done(value) or
   // done.fail(type, message): T, or CompletionFailed. `begin` starts something and keeps a copy of `done`.
+  // With g++ 12 a `begin` that owns something (a lambda that captured a string) must be a named variable, as the inputs of
+  // activities (context.hpp).
   template <class T, class F>
-  [[nodiscard]] auto completed(F begin) {
-    return Completing<T, F>(host_, *this, std::move(begin));
+  [[nodiscard]] auto completed(F&& begin) {
+    using Begin = std::remove_cvref_t<F>;
+    static_assert(std::is_lvalue_reference_v<F> || !detail::kMustBeNamed<Begin>,
+                  "romancy: g++ 12 would free what this callback captured twice: name it first, auto begin = [..]; "
+                  "co_await at.completed<T>(begin)");
+    return Completing<T, Begin>(host_, *this, std::forward<F>(begin));
   }
 
  private:

@@ -16,8 +16,9 @@
 //
 // Failure: values that do not convert throw BadData, naming the field. Any co_await throws WorkflowCancelled once the
 // instance was cancelled (not inside ctx.shield()); an activity that is under way is finished first, and the workflow
-// is given its result. The same when the workflow's own time is over or its history is full (WorkflowOptions). After a replay mismatch the code is not run any further. Calls from destructors while a
-// suspended workflow leaves memory are refused and logged.
+// is given its result. The same when the workflow's own time is over or its history is full (WorkflowOptions). After a
+// replay mismatch the code is not run any further. Calls from destructors while a suspended workflow leaves memory are
+// refused and logged.
 //
 // g++ 12 miscompiles or rejects temporaries of a co_await expression that are structs, containers or JSON: it frees the
 // members of a struct twice. So there, and only there, such an input of an activity must be a named variable; anything
@@ -40,6 +41,7 @@
 #include <romancy/activity.hpp>
 #include <romancy/channel.hpp>
 #include <romancy/concurrent.hpp>
+#include <romancy/detail/coroutine.hpp>
 #include <romancy/detail/host.hpp>
 #include <romancy/error.hpp>
 #include <romancy/json.hpp>
@@ -112,15 +114,6 @@ struct SendEventOptions {
 };
 
 namespace detail {
-
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
-template <class T>  // see the top
-inline constexpr bool kMustBeNamed =
-    std::is_class_v<T> && !std::is_trivially_destructible_v<T> && !std::is_same_v<T, std::string>;
-#else
-template <class T>
-inline constexpr bool kMustBeNamed = false;
-#endif
 
 template <class Out>
 class RunActivity : public Ask {

@@ -23,6 +23,8 @@
 #include <utility>
 #include <vector>
 
+#include <romancy/detail/coroutine.hpp>
+
 namespace romancy {
 
 template <class T>
@@ -183,27 +185,8 @@ struct PromiseBase {
 };
 
 template <class T>
-struct Promise : PromiseBase {
-  std::optional<T> value{};
+struct Promise : ResultPromise<T, PromiseBase> {
   Task<T> get_return_object() noexcept;
-  template <class U>
-    requires std::is_convertible_v<U&&, T>
-  void return_value(U&& result) {
-    value.emplace(std::forward<U>(result));
-  }
-  T take() {
-    if (error) std::rethrow_exception(error);
-    return std::move(*value);
-  }
-};
-
-template <>
-struct Promise<void> : PromiseBase {
-  Task<void> get_return_object() noexcept;
-  void return_void() const noexcept {}
-  void take() const {
-    if (error) std::rethrow_exception(error);
-  }
 };
 
 }  // namespace detail
@@ -283,9 +266,6 @@ class [[nodiscard]] Task {
 template <class T>
 Task<T> detail::Promise<T>::get_return_object() noexcept {
   return Task<T>(Task<T>::Handle::from_promise(*this));
-}
-inline Task<void> detail::Promise<void>::get_return_object() noexcept {
-  return Task<void>(Task<void>::Handle::from_promise(*this));
 }
 
 }  // namespace romancy

@@ -160,7 +160,9 @@ TEST_F(AsyncActivity, AStopInterruptsEveryWaitAtOnce) {
     ++began;
     if (how == 0) co_await at.sleep(1h);
     if (how == 1) co_await at.readable(one.get());
-    if (how == 2) co_await at.completed<void>([keep = std::vector<Completion<void>>()](auto done) mutable { keep.push_back(done); });
+    std::vector<Completion<void>> keep;
+    auto begin = [&keep](auto done) { keep.push_back(done); };
+    if (how == 2) co_await at.completed<void>(begin);
   });
   std::vector<std::stop_source> stops;
   for (int i = 0; i < 3; ++i) stops.push_back(submit(waits, i, std::to_string(i)));
