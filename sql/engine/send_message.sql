@@ -33,13 +33,14 @@ BEGIN
                     WHERE m.group_name = v_group
                       AND (SELECT i.status IN (1, 5, 6) FROM instances i WHERE i.instance_id = m.instance_id));
   ELSE
-    PERFORM FROM competing_channels c WHERE c.channel = v_channel;
-    IF NOT FOUND THEN
-      v_ids := ARRAY(SELECT s.instance_id
-                       FROM subscriptions s
-                      WHERE s.channel = v_channel
-                        AND (SELECT i.status IN (1, 5, 6) FROM instances i WHERE i.instance_id = s.instance_id));
-    END IF;
+    -- One statement, one snapshot: the mode and the subscribers that go with it.
+    v_ids := CASE
+      WHEN (SELECT true FROM competing_channels c WHERE c.channel = v_channel) THEN NULL
+      ELSE ARRAY(SELECT s.instance_id
+                   FROM subscriptions s
+                  WHERE s.channel = v_channel
+                    AND (SELECT i.status IN (1, 5, 6) FROM instances i WHERE i.instance_id = s.instance_id))
+    END;
   END IF;
 
   v_message_id := coalesce($6, nextval('message_ids'));

@@ -57,6 +57,22 @@ TEST_F(Channels, EachMessageGoesToOneReceiverTheOldestToTheOldest) {
   EXPECT_EQ(a.run(claim(1, "instance_id, inbox -> 0 ->> 4")), "i3|3") << "the wait's poke brings the matcher";
 }
 
+TEST_F(Channels, AMessageSentBesideTheFirstSubscriptionsGoesToOneOrNobodyNeverToAll) {
+  a.run(start_session(1));
+  for (const std::string id : {"i1", "i2"}) a.run(start(id));
+  a.run(claim(1));
+  a.run("BEGIN; LOCK TABLE subscriptions IN ACCESS EXCLUSIVE MODE");
+  c.send("SELECT publish('jobs', '1')");
+  c.expect_blocked();  // whatever it looked at before, it looked at when nobody competed
+  a.run(commit(1, {{.id = "i1", .release = false, .subscriptions = {{"jobs", true, 2}}},
+                   {.id = "i2", .release = false, .subscriptions = {{"jobs", true, 2}}}}));
+  a.run("COMMIT");
+  c.collect();
+  EXPECT_EQ(got(), "");
+  EXPECT_EQ(counts({"channel_queue"}), "1");
+  EXPECT_EQ(invariants(), "");
+}
+
 TEST_F(Channels, AParkedInstanceGetsNothingAndWaitsAgainWhenItGoesOn) {
   workers({"i1", "i2"});
   a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}, waits("i2", 7)}));

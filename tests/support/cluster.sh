@@ -36,7 +36,7 @@ cluster_start() {
   {
     echo "listen_addresses = ''"
     echo "unix_socket_directories = '$dir/pg'"
-    echo "max_connections = 400"
+    echo "max_connections = 1000"
     for setting in "$@"; do echo "${setting%%=*} = ${setting#*=}"; done
   } | cluster_as_user "$dir/pg" tee -a data/postgresql.conf >/dev/null
   export PGHOST=$dir/pg PGPORT=5432 PGUSER=postgres
