@@ -1,5 +1,4 @@
 // Lifecycle: starting, input and output, ends, what views and the command line show.
-#include <map>
 #include <thread>
 
 #include "tests/scenarios/scenario.hpp"
@@ -175,36 +174,6 @@ TEST_P(InputAndOutput, OfAMegabyteAreKept) {
   expect_completed(start("large", 1'000'000), std::string(1'000'000, 'l'));
   const std::string text(1'000'000, 'i');
   expect_completed(start("echo", text, "b"), text);
-}
-
-TEST_P(InputAndOutput, WhatAWorkflowMakesTooLargeFailsItByNameAndItsNeighboursGoOn) {
-  const std::map<std::string, std::string> named = {
-      {"activity result", "result"}, {"activity input", "swallows"}, {"message", "news"},        {"event", "event news"},
-      {"side effect", "news"},       {"compensation", "undo"},       {"output", "output"}};
-  for (const auto& [how, name] : named) {
-    start("naps", {1, 5, 1}, "before " + how);
-    start("grown", {{"how", how}, {"bytes", 16'777'216}}, how);
-    start("naps", {5, 1, 5}, "after " + how);
-  }
-  for (const auto& [how, name] : named) {
-    const auto id = mine(how);
-    const auto message = expect_failed(id).at("message").get<std::string>();
-    EXPECT_THAT(message, HasSubstr("longer than 16777216 bytes")) << how;
-    EXPECT_THAT(message, HasSubstr(name)) << how;
-    EXPECT_EQ(times(id, "undo before"), 1) << how;
-    EXPECT_EQ(times(id, "grows"), how == "activity result" ? 1 : 0) << how << ": the same would be too large again";
-    EXPECT_EQ(times(id, "swallows"), 0) << how;
-    expect_completed(mine("before " + how), 3);
-    expect_completed(mine("after " + how), 3);
-  }
-}
-
-TEST_P(InputAndOutput, TheLargestThatIsAllowedIsKept) {
-  const int largest = 16'777'216 - 2;  // and two quotes
-  expect_completed(start("grown", {{"how", "activity result"}, {"bytes", largest}}, "result"), "done");
-  const auto id = start("grown", {{"how", "output"}, {"bytes", largest}}, "output");
-  expect_status(id, "completed");
-  EXPECT_EQ(count("SELECT length(output #>> '{}') FROM workflow_result($1)", pg::Params(id)), largest);
 }
 
 // ---------------------------------------------------------------------------------------------------------------- ends

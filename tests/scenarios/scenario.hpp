@@ -97,7 +97,7 @@ class Scenario : public testing::TestWithParam<Mode>, protected Client {
 class OwnScenario : public testing::TestWithParam<Mode>, protected Client {
  protected:
   OwnScenario() : OwnScenario("") {}
-  explicit OwnScenario(const std::string& more_toml);
+  explicit OwnScenario(const std::string& more_toml, const std::string& session_timeout = "2s");
   void SetUp() override;
   void TearDown() override;
 
