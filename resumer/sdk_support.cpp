@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <system_error>
 #include <typeinfo>
 
@@ -159,9 +160,9 @@ std::vector<std::byte> from_base64(std::string_view text) {
     if (c >= '0' && c <= '9') return static_cast<std::uint32_t>(c - '0' + 52);
     if (c == '+') return 62;
     if (c == '/') return 63;
-    throw BadData("$binary: has a character that is not base64");
+    throw std::invalid_argument("$binary: has a character that is not base64");
   };
-  if (text.size() % 4 != 0) throw BadData("$binary: is not base64: its length is no multiple of four");
+  if (text.size() % 4 != 0) throw std::invalid_argument("$binary: is not base64: its length is no multiple of four");
   std::vector<std::byte> bytes;
   bytes.reserve(text.size() / 4 * 3);
   for (std::size_t i = 0; i < text.size(); i += 4) {

@@ -5,6 +5,7 @@
 // Bytes as the bytes themselves.
 #pragma once
 #include <cstddef>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,7 +18,7 @@ namespace romancy {
 namespace detail {
 
 std::string to_base64(const std::vector<std::byte>& bytes);
-// Throws BadData for what is not base64 with padding.
+// Throws std::invalid_argument for what is not base64 with padding; who reads a value makes it a BadData that says where.
 std::vector<std::byte> from_base64(std::string_view text);
 
 }  // namespace detail
@@ -41,7 +42,7 @@ void to_json(J& json, const Bytes& bytes) {
 }
 template <class J>
 void from_json(const J& json, Bytes& bytes) {
-  if (!json.is_object() || json.size() != 1) throw BadData("is not {\"$binary\": \"<base64>\"}");
+  if (!json.is_object() || json.size() != 1) throw std::invalid_argument("is not {\"$binary\": \"<base64>\"}");
   bytes.data = detail::from_base64(json.at("$binary").template get<std::string>());
 }
 

@@ -52,6 +52,20 @@ TEST(SdkJson, AWrongFieldIsNamedByItsPath) {
   EXPECT_EQ(refused<Basket>(R"({"id":"b"})"), "input: key 'items' not found");
 }
 
+TEST(SdkJson, BytesThatAreNoneAreRefusedWithTheirPlace) {
+  EXPECT_EQ(refused<Bytes>(R"({"$binary":"a-b="})"), "input: $binary: has a character that is not base64");
+  EXPECT_EQ(refused<Bytes>(R"({"$binary":"abc"})"), "input: $binary: is not base64: its length is no multiple of four");
+  EXPECT_EQ(refused<Bytes>(R"({"binary":"abcd","more":1})"), R"(input: is not {"$binary": "<base64>"})");
+  EXPECT_EQ(refused<Bytes>(R"({"$binary":"YWI="})"), "accepted");
+}
+
+// jsonb writes 1e16 as an integer.
+TEST(SdkJson, AFloatThatTheDatabaseWroteAsAnIntegerIsStillAFloat) {
+  EXPECT_EQ(detail::from_text<double>("10000000000000000", "input"), 1e16);
+  EXPECT_EQ(detail::from_text<double>("100000000000000000000000", "input"), 1e23);
+  EXPECT_EQ(refused<Basket>(R"({"id":"b","items":[{"count":1,"small":1,"price":10000000000000000000000}]})"), "accepted");
+}
+
 TEST(SdkJson, ANumberThatDoesNotFitIsRefusedNotCut) {
   EXPECT_EQ(refused<Basket>(R"({"id":"b","items":[{"count":4294967297,"small":1,"price":1}]})"),
             "input: /items/0/count: the number does not fit into its field");
