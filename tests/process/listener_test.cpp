@@ -14,9 +14,9 @@
 #include <thread>
 
 #include "common/pg/blocking.hpp"
-#include "tests/process/listener_proxy.hpp"
 #include "tests/support/bare_peer.hpp"
 #include "tests/support/daemons.hpp"
+#include "tests/support/proxy.hpp"
 
 namespace romancy::test {
 namespace {
@@ -200,28 +200,23 @@ TEST_F(ListenerProcess, HeartbeatsKeepComingOnTheSameConnection) {
 }
 
 TEST_F(ListenerProcess, APoolerThatSwallowsNotificationsNeverBecomesLive) {
-  const auto host = sql_->query("SELECT split_part(current_setting('unix_socket_directories'), ',', 1) || "
-                                "'/.s.PGSQL.' || current_setting('port')");
-  ASSERT_TRUE(host.has_value());
-  const auto user = sql_->query("SELECT session_user, current_database()");
-  ASSERT_TRUE(user.has_value());
-  Proxy proxy(dir_.path(), host->str(0, 0));
-  proxy.swallow(true);
-  start("heartbeat_interval = \"100ms\"\nheartbeat_timeout = \"100ms\"\nreconnect_delay = \"10ms\"\n",
-        "host=" + dir_.path() + " port=5432 user=" + user->str(0, 0) + " dbname=" + user->str(0, 1));
+  const std::vector<Proxy::Rule> no_notifications{{.way = Proxy::Way::to_client, .type = 'A', .fate = Proxy::Fate::swallowed}};
+  Proxy proxy(conninfo_);
+  proxy.rules(no_notifications);
+  start("heartbeat_interval = \"100ms\"\nheartbeat_timeout = \"100ms\"\nreconnect_delay = \"10ms\"\n", proxy.conninfo());
   auto peer = observer();
-  ASSERT_TRUE(eventually([&] { return proxy.swallowed() >= 3; })) << listener_->log();
+  ASSERT_TRUE(eventually([&] { return proxy.met() >= 3; })) << listener_->log();
   EXPECT_TRUE(eventually([&] { return listener_->logged("our notification to ourselves did not come back"); }));
   EXPECT_FALSE(listener_->logged("connection established"));
   EXPECT_EQ(peer.lines(), (std::vector<std::string>{R"({"welcome":1,"live":false})", R"({"resync":"connected"})"}));
 
-  proxy.swallow(false);  // the pooler is put right
+  proxy.rules({});  // the pooler is put right
   ASSERT_TRUE(eventually([&] { return peer.lines().back() == R"({"resync":"listener"})"; })) << listener_->log();
   peer.forget();
-  proxy.swallow(true);  // and goes wrong again: the heartbeat finds out
+  proxy.rules(no_notifications);  // and goes wrong again: the heartbeat finds out
   ASSERT_TRUE(eventually([&] { return peer.count(kDeaf) == 1; })) << listener_->log();
   EXPECT_TRUE(listener_->logged("no heartbeat: our notification to ourselves did not come back within 100ms"));
-  proxy.swallow(false);
+  proxy.rules({});
   ASSERT_TRUE(eventually([&] { return peer.count(kGap) == 1; })) << listener_->log();
 }
 
