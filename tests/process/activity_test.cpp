@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include "tests/support/proxy.hpp"
 #include "tests/support/system.hpp"
 
 namespace romancy::test {
@@ -25,9 +26,10 @@ std::string name_of(Mode mode) {
 // COMMIT itself.
 class Bank {
  public:
-  explicit Bank(Mode mode, std::string conninfo = {}, const std::string& more = {})
+  explicit Bank(Mode mode, std::string conninfo = {}, const std::string& more = {}, std::string through = {})
       : system({.listen = mode != Mode::polling_alone,
                 .conninfo = std::move(conninfo),
+                .through = std::move(through),
                 .extra = "[worker]\n" + more + (mode == Mode::always_replaying ? "cache_instances = 0\n" : ""),
                 .worker = "test_activity_worker"}) {
     const std::string key = "hashtextextended('" + system.schema() + "' || name, 0)";
@@ -42,7 +44,9 @@ class Bank {
                "LANGUAGE plpgsql SET search_path FROM CURRENT AS "
                "$$BEGIN PERFORM gate('fence'); RETURN commit_activity_inner($1, $2, $3, $4, $5, $6, $7, $8); END$$");
     system.sql("CREATE TABLE accounts (id text PRIMARY KEY, cents bigint NOT NULL)");
-    system.sql("CREATE TABLE bookings (account text REFERENCES accounts DEFERRABLE INITIALLY DEFERRED, attempt int, key text)");
+    // (The sequence of `made` counts those that were rolled back too.)
+    system.sql("CREATE TABLE bookings (account text REFERENCES accounts DEFERRABLE INITIALLY DEFERRED, attempt int, key text, "
+               "made bigserial)");
     system.sql("CREATE CONSTRAINT TRIGGER commits AFTER UPDATE ON accounts DEFERRABLE INITIALLY DEFERRED "
                "FOR EACH ROW EXECUTE FUNCTION gate_here('commit')");
     system.sql("CREATE TRIGGER records BEFORE INSERT ON history FOR EACH ROW "
@@ -125,6 +129,36 @@ TEST_P(Kills, ATransactionWhoseConnectionIsCutLeavesNothingOrIsDone) {
   bank.system.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))");
   bank.open(gate);
   bank.expect_paid_once("d1");
+}
+
+// The worker cannot know what became of its transaction, and asks history: it is there, or it is not.
+struct LostCommit {
+  Proxy::Fate fate;
+  int made;  // attempts until the end
+  const char* name;
+};
+class LostCommits : public testing::TestWithParam<std::tuple<Mode, LostCommit>> {};
+INSTANTIATE_TEST_SUITE_P(Commits, LostCommits,
+                         testing::Combine(testing::Values(Mode::listening, Mode::polling_alone, Mode::always_replaying),
+                                          testing::Values(LostCommit{Proxy::Fate::answer_cut, 1, "Answer"},
+                                                          LostCommit{Proxy::Fate::cut, 2, "Request"})),
+                         [](const auto& each) { return name_of(std::get<0>(each.param)) + "_" + std::get<1>(each.param).name; });
+
+TEST_P(LostCommits, ATransactionTakesEffectOnceWhetherItsCommitArrivedOrNot) {
+  const auto& [mode, lost] = GetParam();
+  Proxy proxy(test_conninfo());
+  Bank bank(mode, {}, {}, proxy.conninfo());
+  proxy.rules({{.way = Proxy::Way::to_server, .type = 'Q', .text = "COMMIT", .fate = lost.fate, .times = 1}});
+  bank.system.start_all(1);
+  bank.system.start("debit", kDebit, "d1");
+  bank.expect_paid_once("d1");
+  EXPECT_EQ(proxy.met(), 1);
+  EXPECT_EQ(bank.system.count("SELECT last_value FROM bookings_made_seq"), lost.made);
+  EXPECT_EQ(bank.system.count("SELECT made FROM bookings"), lost.made);
+  EXPECT_TRUE(bank.system.worker(1).logged("the answer to a commit is lost")) << bank.system.worker(1).log();
+  bank.system.start("debit", kDebit, "d2");  // it goes on as ever
+  bank.system.expect_status("d2", "completed");
+  EXPECT_EQ(bank.cents(), 80);
 }
 
 TEST(ActivitiesOfAServer, ATransactionalOneTakesEffectOnceOverARestart) {

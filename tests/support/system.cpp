@@ -8,8 +8,9 @@ System::System(SystemOptions options) : options_(std::move(options)), schema_(op
   schema_.run(options_.tables);
   // Short intervals, so that what only a poll can find is found soon; while listening the fallback is long on purpose:
   // a test that passes then was woken.
+  const std::string& url = options_.through.empty() ? schema_.conninfo() : options_.through;
   config_ = dir_.write("romancy.toml",
-                       "[database]\nurl = \"" + schema_.conninfo() + "\"\nschema = \"" + schema_.name() + "\"\n" +
+                       "[database]\nurl = \"" + url + "\"\nschema = \"" + schema_.name() + "\"\n" +
                            "[runtime]\ndir = \"" + dir_.path() + "\"\n" +
                            "[listener]\nenabled = " + (options_.listen ? "true" : "false") +
                            "\n[poll]\nworkflow_interval = \"50ms\"\ntimer_interval = \"50ms\"\n"

@@ -17,6 +17,7 @@ namespace romancy::test {
 struct SystemOptions {
   bool listen = true;
   std::string conninfo;         // empty: the shared test cluster
+  std::string through{};        // what the programs connect to, if it is not that: a Proxy's
   std::string extra;            // further lines of TOML
   std::string worker = "test_worker";
   std::string fallback = "10s";         // poll.fallback_interval
