@@ -1,8 +1,5 @@
 // test_worker: the workflows of the engine's tests. Activities leave their effects in the table `effects` of the
 // test's schema: one row a key, with the number of times it was done.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cstdlib>
 #include <mutex>
 #include <romancy/romancy.hpp>
@@ -10,6 +7,7 @@
 #include <thread>
 
 #include "common/pg/blocking.hpp"
+#include "tests/support/noting_hooks.hpp"
 
 using namespace std::chrono_literals;
 using romancy::Attempt;
@@ -259,55 +257,20 @@ const auto tour = romancy::workflow("tour", [](Context& ctx, int generation) -> 
   co_return "done";
 });
 
-// One line for each call: point|instance|generation|seq|operation. Appended in one write: several workers share the file.
-struct Notes final : romancy::Hooks {
-  explicit Notes(const char* path) : fd(::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {}
-  int fd;
-  void note(const std::string& point, const Moment& at) const {
-    const std::string line = point + "|" + std::string(at.instance_id) + "|" + std::to_string(at.generation) + "|" +
-                             std::to_string(at.seq) + "|" + std::to_string(at.op) + "\n";
-    if (::write(fd, line.data(), line.size()) != static_cast<ssize_t>(line.size())) std::abort();
-    if (point == "side_effect") throw std::runtime_error("hooks may throw");
-  }
-  void workflow_started(const Moment& at) override { note("started", at); }
-  void workflow_completed(const Moment& at) override { note("completed", at); }
-  void workflow_failed(const Moment& at) override { note("failed", at); }
-  void workflow_cancelled(const Moment& at) override { note("cancelled", at); }
-  void workflow_recurred(const Moment& at) override { note("recurred", at); }
-  void cancel_requested(const Moment& at) override { note("cancel_requested", at); }
-  void compensation_decided(const Moment& at) override { note("compensation_decided", at); }
-  void activity_completed(const Moment& at) override { note("activity_completed", at); }
-  void activity_failed(const Moment& at) override { note("activity_failed", at); }
-  void activity_retrying(const Moment& at) override { note("activity_retry", at); }
-  void timer_started(const Moment& at) override { note("timer_started", at); }
-  void timer_fired(const Moment& at) override { note("timer_fired", at); }
-  void wait_started(const Moment& at) override { note("wait_started", at); }
-  void message_received(const Moment& at) override { note("message_received", at); }
-  void wait_timed_out(const Moment& at) override { note("wait_timed_out", at); }
-  void subscribed(const Moment& at) override { note("subscribed", at); }
-  void unsubscribed(const Moment& at) override { note("unsubscribed", at); }
-  void subscription_refused(const Moment& at) override { note("subscription_refused", at); }
-  void published(const Moment& at) override { note("published", at); }
-  void event_sent(const Moment& at) override { note("event_sent", at); }
-  void joined(const Moment& at) override { note("joined", at); }
-  void left(const Moment& at) override { note("left", at); }
-  void side_effect(const Moment& at) override { note("side_effect", at); }
-  void compensating(const Moment& at) override { note("compensating", at); }
-  void workflow_parked(const Moment& at) override { note("workflow_parked", at); }
-  void replayed(const Moment& at, std::int64_t) override { note("replayed", at); }
-  void attempt_started(const Moment& at, int attempt) override { note("attempt_started " + std::to_string(attempt), at); }
-  void attempt_ended(const Moment& at, int attempt, bool ok) override {
-    note("attempt_ended " + std::to_string(attempt) + (ok ? " ok" : " failed"), at);
+struct Throwing final : romancy::test::NotingHooks {
+  using NotingHooks::NotingHooks;
+  void side_effect(const Moment& at) override {
+    NotingHooks::side_effect(at);
+    throw std::runtime_error("hooks may throw");
   }
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char* notes = std::getenv("ROMANCY_TEST_HOOKS");
   return romancy::run_worker(argc, argv,
                              {echo, steps, naps, parcel, mailbox, two_channels, listening, patient, once, holder, retrying,
                               saga, changing, killer, later_killer, two_channels_many, tour, consumer, changing_consumer, two_handed},
                              {mark, pack, hold, flaky, undo, die},
-                             notes != nullptr ? std::make_shared<Notes>(notes) : nullptr);
+                             romancy::test::noting_hooks<Throwing>("ROMANCY_TEST_HOOKS"));
 }

@@ -86,8 +86,8 @@ TEST_P(HooksTold, OfEveryRowOnceWhoeverWroteIt) {
   // (Attempts that worker 1 had in its queue when it was asked to stop have no end.)
   EXPECT_GE(times_of(lines, "attempt_started "), times_of(lines, "attempt_ended "));
   // (An attempt of the first ones may have been made again after worker 1.)
-  EXPECT_EQ(times_of(lines, "attempt_ended 1|" + mine("second transactional")), 1);
-  EXPECT_EQ(times_of(lines, "attempt_ended 2|" + mine("second transactional")), 1);
+  EXPECT_EQ(times_of(lines, "attempt_ended 1 failed|" + mine("second transactional")), 1);
+  EXPECT_EQ(times_of(lines, "attempt_ended 2 ok|" + mine("second transactional")), 1);
   EXPECT_EQ(times_of(lines, "compensating|" + mine("first trip")), 1);
   EXPECT_EQ(times_of(lines, "compensating|" + mine("first everything")), 0);
 }

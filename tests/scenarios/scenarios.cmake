@@ -15,8 +15,7 @@ add_executable(scenario_worker
   ${CMAKE_CURRENT_LIST_DIR}/worker/channels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/generations.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/transactional.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/worker/asynchronous.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/worker/hooks.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/worker/asynchronous.cpp)
 target_link_libraries(scenario_worker PRIVATE romancy_sdk PkgConfig::LIBPQ)
 
 add_library(romancy_test_scenario STATIC ${CMAKE_CURRENT_LIST_DIR}/mode.cpp ${CMAKE_CURRENT_LIST_DIR}/scenario.cpp)

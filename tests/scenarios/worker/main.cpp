@@ -1,4 +1,5 @@
 // scenario_worker: the workflows of the scenarios, written as a user writes them: against <romancy/...> alone.
+#include "tests/support/noting_hooks.hpp"
 #include "world.hpp"
 
 int main(int argc, char** argv) {
@@ -17,5 +18,5 @@ int main(int argc, char** argv) {
   add_generations(program);
   add_transactional(program);
   add_asynchronous(program);
-  return romancy::run_worker(argc, argv, program.workflows, program.activities, noting_hooks());
+  return romancy::run_worker(argc, argv, program.workflows, program.activities, romancy::test::noting_hooks("SCENARIO_HOOKS"));
 }

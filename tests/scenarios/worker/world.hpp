@@ -39,6 +39,3 @@ void add_channels(Program& program);
 void add_generations(Program& program);
 void add_transactional(Program& program);
 void add_asynchronous(Program& program);
-
-// Notes every call of a hook as a line of the file that SCENARIO_HOOKS names; nullptr: it names none.
-std::shared_ptr<romancy::Hooks> noting_hooks();

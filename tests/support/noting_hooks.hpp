@@ -1,20 +1,23 @@
-// Hooks: what the program was told of, a line a call, in a file that several workers share.
+// NotingHooks: writes down what a worker is told, a line a call, into a file that several workers share:
+// "point|instance|generation|seq|operation", each in one write, so that lines of several processes do not mix.
+// A point that is a row of history has the name of its kind.
+#pragma once
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <memory>
+#include <romancy/romancy.hpp>
+#include <string>
 
-#include "world.hpp"
+namespace romancy::test {
 
-namespace {
-
-// "point|instance|generation|seq|operation", in one write: lines of several processes do not mix.
-class Notes final : public romancy::Hooks {
+class NotingHooks : public Hooks {
  public:
-  explicit Notes(const char* path) : fd_(::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {}
-  ~Notes() override { ::close(fd_); }
-  Notes(const Notes&) = delete;
-  Notes& operator=(const Notes&) = delete;
+  explicit NotingHooks(const char* path) : fd_(::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {}
+  ~NotingHooks() override { ::close(fd_); }
+  NotingHooks(const NotingHooks&) = delete;
+  NotingHooks& operator=(const NotingHooks&) = delete;
 
   void workflow_started(const Moment& at) override { note("started", at); }
   void workflow_completed(const Moment& at) override { note("completed", at); }
@@ -24,8 +27,12 @@ class Notes final : public romancy::Hooks {
   void cancel_requested(const Moment& at) override { note("cancel_requested", at); }
   void compensating(const Moment& at) override { note("compensating", at); }
   void compensation_decided(const Moment& at) override { note("compensation_decided", at); }
+  void workflow_parked(const Moment& at) override { note("workflow_parked", at); }
+  void replayed(const Moment& at, std::int64_t) override { note("replayed", at); }
   void attempt_started(const Moment& at, int attempt) override { note("attempt_started " + std::to_string(attempt), at); }
-  void attempt_ended(const Moment& at, int attempt, bool) override { note("attempt_ended " + std::to_string(attempt), at); }
+  void attempt_ended(const Moment& at, int attempt, bool ok) override {
+    note("attempt_ended " + std::to_string(attempt) + (ok ? " ok" : " failed"), at);
+  }
   void activity_completed(const Moment& at) override { note("activity_completed", at); }
   void activity_failed(const Moment& at) override { note("activity_failed", at); }
   void activity_retrying(const Moment& at) override { note("activity_retry", at); }
@@ -52,10 +59,11 @@ class Notes final : public romancy::Hooks {
   int fd_;
 };
 
-}  // namespace
-
-std::shared_ptr<romancy::Hooks> noting_hooks() {
-  const char* path = std::getenv("SCENARIO_HOOKS");
-  if (path == nullptr) return nullptr;
-  return std::make_shared<Notes>(path);
+// With the file that this variable of the environment names; nullptr: it names none.
+template <class Noting = NotingHooks>
+std::shared_ptr<Hooks> noting_hooks(const char* variable) {
+  const char* path = std::getenv(variable);
+  return path != nullptr ? std::make_shared<Noting>(path) : nullptr;
 }
+
+}  // namespace romancy::test
