@@ -1,18 +1,16 @@
 // The activities that every worker has. Their names begin with "romancy.", which nobody else's may.
 #include "resumer/registry.hpp"
+#include "sql/resumer.hpp"
 
 namespace romancy::resumer {
 
 std::vector<ActivityRef> builtin_activities() {
   return {
       // Who is in a group at this moment, in order of their ids: one snapshot, recorded with the activity's result.
-      // Index: group_members_pkey.
       transactional("romancy.group_members",
                     [](Transaction& tx, std::string group) {
                       std::vector<std::string> ids;
-                      const auto rows = tx.exec("SELECT instance_id FROM " + tx.schema() +
-                                                    ".group_members WHERE group_name = $1 ORDER BY instance_id COLLATE \"C\"",
-                                                group);
+                      const auto rows = tx.exec(sql::resumer::group_members.in_schema(tx.schema()), group);
                       for (std::size_t i = 0; i < rows.size(); ++i) ids.push_back(rows.get<std::string>(i, 0));
                       return ids;
                     }),

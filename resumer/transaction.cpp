@@ -15,6 +15,7 @@
 #include "common/base/unique_fd.hpp"
 #include "common/pg/sqlstate.hpp"
 #include "resumer/lease.hpp"
+#include "sql/resumer.hpp"
 
 namespace romancy::resumer {
 namespace {
@@ -38,8 +39,7 @@ pg::Blocking& open(const TransactionJob& job) {
   auto opened = pg::Blocking::connect(options);
   if (!opened) throw_sql(opened.error());
   connection = std::make_unique<pg::Blocking>(std::move(*opened));
-  auto path = connection->query("SELECT set_config('search_path', current_setting('search_path') || ', ' || $1, false)",
-                                pg::Params(quoted(job.schema)));
+  auto path = connection->query(sql::resumer::extend_search_path, pg::Params(quoted(job.schema)));
   if (!path) {
     connection.reset();
     throw_sql(path.error());
@@ -180,7 +180,7 @@ TransactionOutcome commit(const TransactionJob& job, const Handover::Order& orde
     return TransactionOutcome{TransactionEnd::rolled_back, outcome_of(job.start, refused(error))};
   };
   auto accepted = connection->query(
-      "SELECT " + quoted(job.schema) + ".commit_activity($1::bigint, $2, $3::bigint, $4::bigint, $5::int, $6::smallint, $7, $8)",
+      sql::resumer::commit_activity.in_schema(quoted(job.schema)),
       pg::Params(order.session, job.instance_id, order.token, order.seq, job.start.op,
                  static_cast<int>(HistoryKind::activity_completed), job.start.name, result.data));
   if (!accepted) {
