@@ -1,7 +1,8 @@
 // RunCore: the one implementation of Run, and the Host behind the workflow's Context. See run.hpp for what it promises.
 //
 //   code --Context--> ask / command            (run_host.cpp: what the code does)
-//   history, inbox, outcomes --> told() -------> answers an ask, the driver resumes the code   (run_core.cpp)
+//   history, inbox, outcomes --> tell()        (run_core.cpp: what comes in, what the run says to itself, what goes out)
+//   told() --> answers an ask, the driver resumes the code   (run_told.cpp)
 //
 // Replay and life take the same path: a recorded row and a new one are told alike. Only life writes (history_ appends
 // when nothing is left to play) and only what is written has effects (pending_).
@@ -80,17 +81,10 @@ class RunCore final : public Run, private detail::Host {
     bool expiry = false;
   };
 
-  // run_core.cpp: being told
+  // run_core.cpp: what comes in, and what goes out
   Result<void> outcome_of_call() const;
   [[nodiscard]] bool durable_before_told(const HistoryRow& row) const;
   bool match(const HistoryRow& row);  // does a recorded event answer what the code waits for?
-  void tell(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);  // writes it, then told()
-  void told(HistoryKind kind, std::int32_t op, const std::string& data);
-  void told_cancel(const std::string& data);
-  void told_refused(std::int32_t op, const std::string& data);
-  [[nodiscard]] detail::Answer refusal(const std::string& channel) const;
-  void answer(std::int32_t op, detail::Answer answer);
-  void drive();
   void settle();  // what the run can tell itself, until there is nothing
   bool settle_one();
   [[nodiscard]] bool busy() const;  // an activity is (or may be) under way that a cancel must wait for
@@ -98,9 +92,18 @@ class RunCore final : public Run, private detail::Host {
   void attempt_failed(std::int32_t op, Open& open, const ActivityOutcome& outcome);
   [[nodiscard]] bool too_late(const Open& open) const;  // max_duration is over: no attempt begins any more
   Open* find(std::int32_t op, Waits waits);
+  [[nodiscard]] std::string doing() const;  // in words, for a mismatch
+
+  // run_told.cpp: being told
+  void tell(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);  // writes it, then told()
+  void told(HistoryKind kind, std::int32_t op, const std::string& data);
+  void told_cancel(const std::string& data);
+  void told_refused(std::int32_t op, const std::string& data);
+  [[nodiscard]] detail::Answer refusal(const std::string& channel) const;
+  void answer(std::int32_t op, detail::Answer answer);
+  void drive();
   void over(std::int32_t op, const Open& open);
   void leave(std::int32_t op, const Open& open);
-  [[nodiscard]] std::string doing() const;  // in words, for a mismatch
 
   // run_end.cpp: the end of the workflow, and its compensations
   void body_ended();
