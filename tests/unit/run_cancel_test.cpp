@@ -1,29 +1,9 @@
 // Run: cancellation and compensation.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <chrono>
-
-#include "tests/support/script.hpp"
+#include "tests/unit/run_support.hpp"
 
 namespace romancy::test {
 namespace {
 
-using namespace resumer;
-using namespace std::chrono_literals;
-using testing::ElementsAre;
-using testing::HasSubstr;
-
-struct Broken : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-std::vector<std::string> effects;
-const auto act = activity("do", [](Attempt&, std::string what) {
-  effects.push_back(what);
-  return what;
-});
-const auto undo = activity("undo", [](Attempt&, std::string what) { effects.push_back("undo " + what); });
 const auto undo_fails = activity("undo_fails",
                                  [](Attempt&, std::string what) -> void {
                                    effects.push_back("try " + what);
@@ -45,11 +25,8 @@ const auto trip = workflow("trip", [](Context& ctx, std::string end) -> Task<std
   co_return "fine";
 });
 
-class Cancel : public testing::Test {
- protected:
-  void SetUp() override { effects.clear(); }
-};
-using Compensation = Cancel;
+using Cancel = Effects;
+using Compensation = Effects;
 
 TEST_F(Compensation, RunsNewestFirst) {
   Script script({trip}, {act, undo, undo_fails});

@@ -1,35 +1,17 @@
 // Run: several things at once; futures, races, scopes; in one life, after eviction, and after a death at every point.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <chrono>
 #include <functional>
 
-#include "tests/support/script.hpp"
+#include "tests/unit/run_support.hpp"
 
 namespace romancy::test {
 namespace {
 
-using namespace resumer;
-using namespace std::chrono_literals;
-using testing::ElementsAre;
-using testing::HasSubstr;
-
-std::vector<std::string> effects;
-const auto act = activity("do", [](Attempt&, std::string what) {
-  effects.push_back(what);
-  return what;
-});
 const auto fail = activity("fail", [](Attempt&, std::string what) -> std::string {
   effects.push_back("fail " + what);
   throw TerminalError("no " + what);
 });
-const auto undo = activity("undo", [](Attempt&, std::string what) { effects.push_back("undo " + what); });
 
-class Concurrent : public testing::Test {
- protected:
-  void SetUp() override { effects.clear(); }
-};
+using Concurrent = Effects;
 
 Task<std::string> slowly(Context& ctx, std::string what) {
   co_await ctx.run(act, what);

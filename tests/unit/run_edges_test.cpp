@@ -1,29 +1,10 @@
 // Run: what a review of the core found: ends and beginnings that meet, limits in replay, and users' mistakes.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <chrono>
-
-#include "tests/support/script.hpp"
+#include "tests/unit/run_support.hpp"
 
 namespace romancy::test {
 namespace {
 
-using namespace resumer;
-using namespace std::chrono_literals;
-using testing::ElementsAre;
-using testing::HasSubstr;
-
-std::vector<std::string> effects;
-const auto act = activity("do", [](Attempt&, std::string what) {
-  effects.push_back(what);
-  return what;
-});
-
-class Edge : public testing::Test {
- protected:
-  void SetUp() override { effects.clear(); }
-};
+using Edge = Effects;
 
 // ------------------------------------------------------------------------------------------------ competing channels
 

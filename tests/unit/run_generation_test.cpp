@@ -1,40 +1,25 @@
 // Run: new generations, side effects, limits, competing channels, groups, events: in one life, after eviction, and after a
 // death at every point.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <chrono>
-
-#include "tests/support/script.hpp"
+#include "tests/unit/run_support.hpp"
 
 namespace romancy::test {
 namespace {
 
-using namespace resumer;
-using namespace std::chrono_literals;
-using testing::ElementsAre;
-using testing::HasSubstr;
-
-std::vector<std::string> effects;
-const auto act = activity("do", [](Attempt& at, std::string what) {
+const auto keyed = activity("do", [](Attempt& at, std::string what) {
   effects.push_back(what + "|" + at.key());
   return what;
 });
-const auto undo = activity("undo", [](Attempt&, std::string what) { effects.push_back("undo " + what); });
 
-class Generation : public testing::Test {
- protected:
-  void SetUp() override { effects.clear(); }
-};
-using Recorded = Generation;
-using Limit = Generation;
-using Competing = Generation;
+using Generation = Effects;
+using Recorded = Effects;
+using Limit = Effects;
+using Competing = Effects;
 
 // -------------------------------------------------------------------------------------------------------- generations
 
 const auto counter = workflow("counter", [](Context& ctx, int left) -> Task<std::string> {
   const std::string what = std::to_string(left);
-  co_await ctx.run(act, what);
+  co_await ctx.run(keyed, what);
   const auto mail = co_await ctx.receive<std::string>("mail");
   if (left == 0) co_return mail;
   ctx.recur(left - 1);
@@ -43,7 +28,7 @@ const auto counter = workflow("counter", [](Context& ctx, int left) -> Task<std:
 TEST_F(Generation, BeginsWithTheNewInputAnEmptyHistoryAndItsOwnKeys) {
   for (const bool evict : {false, true}) {
     effects.clear();
-    Script script({counter}, {act});
+    Script script({counter}, {keyed});
     script.evict_always = evict;
     script.start("counter", "2");
     for (int i = 0; i < 3; ++i) script.message("mail", '"' + std::to_string(i) + '"');
@@ -61,7 +46,7 @@ TEST_F(Generation, BeginsWithTheNewInputAnEmptyHistoryAndItsOwnKeys) {
 // A cancellation that does not wait for start_at copies the start, and its transaction may come through at any time.
 TEST_F(Generation, AStartToldAgainBeginsNeitherItsOwnGenerationNorALaterOne) {
   for (const bool evict : {false, true}) {
-    Script script({counter}, {act});
+    Script script({counter}, {keyed});
     script.evict_always = evict;
     script.start("counter", "1");
     script.put(InboxKind::start, 0, {}, "1");
@@ -123,11 +108,11 @@ TEST_F(Generation, ACancellationThatComesWithItReachesTheNewOne) {
     const std::string what = std::to_string(generation);
     ctx.compensate_with(undo, what);
     if (generation == 0) ctx.forget_compensations();
-    co_await ctx.run(act, what);
+    co_await ctx.run(keyed, what);
     if (generation == 0) ctx.recur(1);
     co_return "never";
   });
-  Script script({busy}, {act, undo});
+  Script script({busy}, {keyed, undo});
   script.on_activity = [&](const ActivityStart&) {
     if (script.generation == 0) script.cancel("stop it");
   };
@@ -167,12 +152,12 @@ TEST_F(Generation, DeathAtAnyPointOfAChainChangesNothing) {
       script.settle();
     }
   };
-  Script calm({counter}, {act});
+  Script calm({counter}, {keyed});
   play(calm);
   ASSERT_EQ(calm.result(), R"("2")");
   for (int point = 0; point < calm.points; ++point) {
     SCOPED_TRACE("death at point " + std::to_string(point));
-    Script script({counter}, {act});
+    Script script({counter}, {keyed});
     script.die_at = point;
     play(script);
     EXPECT_EQ(script.result(), calm.result());
@@ -310,10 +295,10 @@ TEST_F(Limit, ATimeOutWaitsForTheActivityUnderWayAndAWorkflowThatIsDoneByThenCom
       "last",
       [](Context& ctx) -> Task<std::string> {
         const std::string what = "last";
-        co_return co_await ctx.run(act, what);
+        co_return co_await ctx.run(keyed, what);
       },
       {.timeout = 1min});
-  Script script({last}, {act});
+  Script script({last}, {keyed});
   script.on_activity = [&](const ActivityStart&) { script.fire(0); };
   script.start("last", "null");
   script.settle();
@@ -326,11 +311,11 @@ TEST_F(Limit, AHistoryThatGrowsTooLongFailsTheWorkflowByName) {
       [](Context& ctx) -> Task<> {
         const std::string car = "car";
         ctx.compensate_with(undo, car);
-        for (;;) co_await ctx.run(act, car);
+        for (;;) co_await ctx.run(keyed, car);
       },
       {.max_history = 100});
   for (const bool evict : {false, true}) {
-    Script script({endless}, {act, undo});
+    Script script({endless}, {keyed, undo});
     script.evict_always = evict;
     script.start("endless", "null");
     script.settle();
@@ -360,12 +345,12 @@ TEST_F(Limit, AWorkflowThatRecursInTimeGoesOnForEver) {
   const auto loop = workflow(
       "loop",
       [](Context& ctx, int round) -> Task<int> {
-        while (ctx.history_length() < 90) co_await ctx.run(act, std::to_string(round));
+        while (ctx.history_length() < 90) co_await ctx.run(keyed, std::to_string(round));
         if (round == 5) co_return round;
         ctx.recur(round + 1);
       },
       {.max_history = 100});
-  Script script({loop}, {act});
+  Script script({loop}, {keyed});
   script.start("loop", "0");
   script.settle();
   EXPECT_EQ(script.result(), "5");
@@ -391,7 +376,7 @@ const auto consumer = workflow("consumer", [](Context& ctx, int count) -> Task<s
   std::vector<std::string> got;
   for (int i = 0; i < count; ++i) {
     got.push_back(co_await ctx.receive<std::string>("jobs"));
-    co_await ctx.run(act, got.back());
+    co_await ctx.run(keyed, got.back());
   }
   co_return got;
 });
@@ -399,7 +384,7 @@ const auto consumer = workflow("consumer", [](Context& ctx, int count) -> Task<s
 TEST_F(Competing, AReceiveWaitsInTheDistributionAndEachMessageIsDoneOnce) {
   for (const bool evict : {false, true}) {
     effects.clear();
-    Script script({consumer}, {act});
+    Script script({consumer}, {keyed});
     script.evict_always = evict;
     script.start("consumer", "2");
     script.settle();
@@ -517,11 +502,11 @@ TEST_F(Competing, DeathAtAnyPointChangesNothing) {
     EXPECT_TRUE(script.distribute("jobs", R"("b")"));
     script.settle();
   };
-  Script calm({consumer}, {act});
+  Script calm({consumer}, {keyed});
   play(calm);
   for (int point = 0; point < calm.points; ++point) {
     SCOPED_TRACE("death at point " + std::to_string(point));
-    Script script({consumer}, {act});
+    Script script({consumer}, {keyed});
     script.die_at = point;
     play(script);
     EXPECT_EQ(script.result(), R"(["a","b"])");

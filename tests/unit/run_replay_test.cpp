@@ -1,17 +1,9 @@
 // Run: history is checked, long histories do not grow the stack, and evicted runs leave nothing behind.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <chrono>
-
-#include "tests/support/script.hpp"
+#include "tests/unit/run_support.hpp"
 
 namespace romancy::test {
 namespace {
 
-using namespace resumer;
-using namespace std::chrono_literals;
-using testing::HasSubstr;
 using testing::StartsWith;
 
 const auto a = activity("a", [](Attempt&, int n) { return n; });

@@ -1,17 +1,8 @@
 // Run: how long an activity is tried.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <chrono>
-
-#include "tests/support/script.hpp"
+#include "tests/unit/run_support.hpp"
 
 namespace romancy::test {
 namespace {
-
-using namespace resumer;
-using namespace std::chrono_literals;
-using testing::HasSubstr;
 
 std::int64_t us(std::chrono::microseconds value) { return value.count(); }
 

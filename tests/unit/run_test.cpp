@@ -1,19 +1,11 @@
 // Run: what a workflow asks for and is told, in one life.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <chrono>
 #include <cmath>
 #include <limits>
 
-#include "tests/support/script.hpp"
+#include "tests/unit/run_support.hpp"
 
 namespace romancy::test {
 namespace {
-
-using namespace resumer;
-using namespace std::chrono_literals;
-using testing::HasSubstr;
 
 struct Order {
   std::string id, card;
@@ -25,10 +17,6 @@ struct Receipt {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Order, id, card, cents)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Receipt, id, parts)
-
-struct Broken : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 const auto charge = activity("charge", [](Attempt& at, Order o) { return Receipt{o.id + "/" + at.key(), {1, 2, 3}}; });
 const auto echo = activity("echo", [](Attempt&, Json value) { return value; });
