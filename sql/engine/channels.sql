@@ -95,6 +95,10 @@ $$;
 -- match_channels: for each of these channels, whose pokes were taken by the caller's transaction: lock it, then look.
 -- Messages that were deferred are sent; then the oldest messages meet the oldest waits.
 --
+-- One matcher of a channel at a time, until its transaction ends. Row locks with SKIP LOCKED would give each message to one
+-- receiver, too, but not in order: a second matcher passes over the oldest message, which the first has locked, and gives
+-- a younger one to the receiver that the first was about to choose.
+--
 -- matched: the instances that got a message; their pokes are appended, hints are the caller's. skipped: channels whose
 -- lock, or some of whose rows, another transaction has: their poke is appended again, because it may roll back (H5).
 -- more: some have more than one call handles.

@@ -170,6 +170,68 @@ TEST_F(ParkedWhileChosen, BrokenALookAtTheInstanceGivesItTheMessage) {
   EXPECT_EQ(script(), "i1|5|1");
 }
 
+// Two matchers of one channel at once. Session 2's claim stands where it has chosen messages and no waits yet; the claim
+// of session 3 does not stop.
+class MatchedByTwo : public Channels {
+ protected:
+  // The first message is left to the first matcher, the second is published before the second one looks.
+  std::string script(const std::string& publish_first, const std::string& publish_second) {
+    workers({"i1"});
+    b.run(start_session(2));
+    c.run(start_session(3));
+    copy("match_channels", "plain_match");
+    copy("claim_runs", "plain_claim");
+    schema.patch("plain_claim", "FROM match_channels(", "FROM plain_match(");
+    const std::string waits = "SELECT array_agg(l.place ORDER BY l.id), array_agg(l.instance_id";
+    schema.patch("match_channels", waits, "PERFORM stop_at('chosen');\n      " + waits);
+    a.run(commit(1, {{.id = "i1", .release = false, .waits = {{5, "jobs"}}}}));
+    c.run(publish_first);
+    Gate chosen(schema, "chosen");
+    b.send(claim(2));
+    b.expect_blocked();
+    c.run(publish_second);
+    c.run(plain_claim(claim(3)));
+    chosen.open();
+    b.collect();
+    c.run(plain_claim(claim(3)));  // who skipped comes back
+    EXPECT_EQ(counts({"channel_queue", "channel_waits", "deferred_messages"}), "1|0|0");
+    EXPECT_EQ(invariants(), "");
+    return got();
+  }
+  static std::string plain_claim(std::string sql) { return sql.replace(sql.find("claim_runs"), 10, "plain_claim"); }
+  void without_the_lock() {
+    schema.patch("match_channels", "IF NOT pg_try_advisory_xact_lock(v_class, hashtext(v_channel)) THEN", "IF false THEN");
+  }
+  static std::string publish(const std::string& data) { return "SELECT publish('jobs', '" + data + "')"; }
+  static std::string deferred(const std::string& data) {
+    return "BEGIN ISOLATION LEVEL REPEATABLE READ; " + publish(data) + "; COMMIT";
+  }
+
+ private:
+  void copy(const std::string& function, const std::string& name) {
+    std::string text = c.run("SELECT pg_get_functiondef('" + function + "'::regproc)");
+    c.run(text.replace(text.find(function + "("), function.size(), name));
+  }
+};
+
+TEST_F(MatchedByTwo, AReceiverGetsTheOlderMessageFirst) {
+  EXPECT_EQ(script(publish("1"), publish("2")), "i1|5|1");
+}
+
+TEST_F(MatchedByTwo, AReceiverGetsTheOlderOfTwoDeferredMessagesFirst) {
+  EXPECT_EQ(script(deferred("1"), deferred("2")), "i1|5|1");
+}
+
+TEST_F(MatchedByTwo, BrokenRowLocksAloneLetTheYoungerMessagePass) {
+  without_the_lock();
+  EXPECT_EQ(script(publish("1"), publish("2")), "i1|5|2");
+}
+
+TEST_F(MatchedByTwo, BrokenRowLocksAloneLetTheYoungerOfTwoDeferredMessagesPass) {
+  without_the_lock();
+  EXPECT_EQ(script(deferred("1"), deferred("2")), "i1|5|2");
+}
+
 // The hint for a channel names an instance only to choose one member of each program; a match hints whom it cannot lease.
 TEST_F(Channels, HintsNameTheChannelAndThenWhoGotTheMessage) {
   c.run("SELECT declare_channel('jobs', 'competing')");
