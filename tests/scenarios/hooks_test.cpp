@@ -1,6 +1,7 @@
 // Hooks: what a program is told of its instances is what their histories say.
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "tests/scenarios/scenario.hpp"
 
@@ -15,7 +16,7 @@ class Noted : public OwnScenario {
     system.start_timer();
   }
 
-  // A little of every kind; the cancelled, the failed and the impatient among them.
+  // A little of every kind of row; the cancelled, the failed and the impatient among them.
   void start_some(const std::string& name) {
     start("everything", 2, name + " everything");
     start("trip", {{"steps", 3}, {"then", "throw"}}, name + " trip");
@@ -26,8 +27,20 @@ class Noted : public OwnScenario {
     start("loops", {{"left", 2}, {"sum", 0}}, name + " generations");
     start("later", 1, name + " later");
     cancel(start("waits_an_hour", nullptr, name + " cancelled"));
+    start("asks_the_world", nullptr, name + " side effect");
+    const auto member = start("member", name + " crew", name + " member");
+    for (const char* channel : {"all hands", "bye"}) publish(member, channel, 1);
+    const auto leaver = start("leaver", name + " news", name + " leaver");
+    for (int i = 0; i < 2; ++i) publish(leaver, "go on", i);
+    sql("SELECT declare_channel($1, 'competing'), publish($1, '1')", pg::Params(name + " jobs"));
+    start("subscribes_as", {{"channel", name + " jobs"}, {"competing", false}}, name + " refused subscriber");
+    undecided_.push_back(start("hard_to_undo", "never opened", name + " undecided"));
   }
   void expect_all_ended() {
+    for (const auto& id : undecided_) {
+      ASSERT_TRUE(eventually([&] { return note(id).starts_with("compensation failed"); })) << story(id);
+      sql("SELECT give_up_compensations($1)", pg::Params(id));
+    }
     ASSERT_TRUE(eventually([&] {
       return count("SELECT count(*) FROM workflow_instances WHERE status IN ('running', 'compensating', 'stuck')") == 0;
     })) << one("SELECT string_agg(instance_id || ' ' || status, ', ') FROM workflow_instances WHERE finished_at IS NULL");
@@ -59,8 +72,22 @@ class Noted : public OwnScenario {
     return all;
   }
 
+  // Each row told is in history, and told once. Returns how many were.
+  std::size_t expect_told_what_is_and_only_once() {
+    const auto lines = told(), wanted = rows();
+    std::size_t rows_told = 0;
+    for (const auto& [line, times] : lines) {
+      if (!is_row(line)) continue;
+      ++rows_told;
+      EXPECT_TRUE(wanted.contains(line)) << "told of what is not in history: " << line;
+      EXPECT_EQ(times, 1) << line;
+    }
+    return rows_told;
+  }
+
  private:
   std::string path() const { return system.dir().path() + "/hooks"; }
+  std::vector<std::string> undecided_;
 };
 ROMANCY_THEME(HooksTold, Noted);
 
@@ -68,6 +95,7 @@ TEST_P(HooksTold, OfEveryRowOnceWhoeverWroteIt) {
   start_others();
   start_worker(1);
   start_worker(2);
+  ASSERT_TRUE(eventually([&] { return count("SELECT count(*) FROM workers WHERE kind = 'resumer'") == 2; }));
   start_some("first");
   ASSERT_TRUE(eventually([&] { return count("SELECT count(*) FROM effects") >= 3; }));
   EXPECT_EQ(system.worker(1).terminate(), 0) << system.worker(1).log();  // what it had goes on elsewhere
@@ -79,6 +107,9 @@ TEST_P(HooksTold, OfEveryRowOnceWhoeverWroteIt) {
   auto lines = told();
   const auto wanted = rows();
   ASSERT_GT(wanted.size(), 100u);
+  std::set<std::string> kinds;
+  for (const auto& [row, times] : wanted) kinds.insert(row.substr(0, row.find('|')));
+  EXPECT_EQ(kinds.size(), 23u) << "some kind of row is not among them: " << testing::PrintToString(kinds);
   for (const auto& [row, times] : wanted) EXPECT_EQ(lines[row], times) << row;
   for (const auto& [line, times] : lines) {
     EXPECT_TRUE(!is_row(line) || wanted.contains(line)) << line;
@@ -107,15 +138,28 @@ TEST_P(HooksTold, NothingThatIsNotCommittedAndNothingTwiceByWorkersThatDie) {
   expect_all_ended();
   for (const int number : {1, 2}) EXPECT_EQ(system.worker(number).terminate(), 0) << system.worker(number).log();
 
-  const auto lines = told(), wanted = rows();
-  std::size_t rows_told = 0;
-  for (const auto& [line, times] : lines) {
-    if (!is_row(line)) continue;
-    ++rows_told;
-    EXPECT_TRUE(wanted.contains(line)) << "told of what is not in history: " << line;
-    EXPECT_EQ(times, 1) << line;
-  }
-  EXPECT_GT(rows_told, 50u);
+  EXPECT_GT(expect_told_what_is_and_only_once(), 50u);
+}
+
+// Its commit waits for the instance while the session is ended; then the lease is another's.
+TEST_P(HooksTold, NothingOfACommitThatIsRefused) {
+  start_others();
+  start_worker(1);
+  const auto id = start("held_step", mine("gate"));
+  expect_times(id, "held", 1);
+  system.sql("BEGIN");
+  const auto pid = system.count("SELECT pg_backend_pid()");
+  system.sql("SELECT FROM instances WHERE instance_id = $1 FOR UPDATE", pg::Params(id));
+  open_gate(mine("gate"));
+  ASSERT_TRUE(eventually([&] {
+    return count("SELECT count(*) FROM pg_stat_activity WHERE $1::int = ANY (pg_blocking_pids(pid))", pg::Params(pid)) == 1;
+  })) << story(id);
+  system.sql("SELECT end_session(session_id, false, false) FROM sessions WHERE kind = 'resumer'");
+  system.sql("COMMIT");
+  expect_completed(id);
+  EXPECT_EQ(system.worker(1).terminate(), 0) << system.worker(1).log();
+  EXPECT_TRUE(system.worker(1).logged("lease lost, the run is dropped")) << system.worker(1).log();
+  EXPECT_EQ(expect_told_what_is_and_only_once(), rows().size());
 }
 
 }  // namespace

@@ -184,6 +184,12 @@ std::int64_t Client::times(const std::string& id, const std::string& what) {
   return count("SELECT count(*) FROM effects WHERE instance_id = $1 AND what = $2", pg::Params(id, what));
 }
 
+void Client::expect_outside(const std::string& gate) {
+  EXPECT_TRUE(eventually([&] {
+    return one("SELECT pg_try_advisory_xact_lock(hashtextextended('inside ' || $1, 0))", pg::Params(gate)) == "t";
+  })) << "a transaction is still inside " << gate;
+}
+
 void Client::expect_times(const std::string& id, const std::string& what, std::int64_t wanted) {
   if (!eventually([&] { return times(id, what) >= wanted; })) ADD_FAILURE() << "no effect " << what << ": " << story(id);
   EXPECT_EQ(times(id, what), wanted) << what;

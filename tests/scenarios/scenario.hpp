@@ -47,6 +47,8 @@ class Client {
   std::int64_t broadcast(const std::string& channel, const Json& data);
   bool cancel(const std::string& id, const std::string& reason = "changed my mind");
   void open_gate(const std::string& name) { sql("INSERT INTO gates VALUES ($1)", pg::Params(name)); }
+  // Waits until no transaction is at this gate any more: it committed, or it was rolled back.
+  void expect_outside(const std::string& gate);
 
   [[nodiscard]] std::string status(const std::string& id);
   void expect_status(const std::string& id, const std::string& wanted);  // waits for it

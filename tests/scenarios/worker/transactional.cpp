@@ -18,8 +18,10 @@ void note(Transaction& tx, const std::string& what) {
           tx.instance_id(), what, tx.key(), tx.number());
 }
 
-// Says outside of the transaction that it is inside, and stays there until the gate is open.
+// Says outside of the transaction that it is inside, and stays there until the gate is open. A test sees by the lock
+// that the transaction is over (expect_outside).
 void stay_inside(Transaction& tx, const std::string& gate) {
+  tx.exec("SELECT pg_advisory_xact_lock_shared(hashtextextended('inside ' || $1, 0))", gate);
   world::effect(tx, "inside");
   while (tx.exec("SELECT 1 FROM gates WHERE name = $1", gate).empty()) {  // Stopped when the attempt is
     std::this_thread::sleep_for(5ms);  // between two looks at a fact
