@@ -2,18 +2,54 @@
 
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+
+#include "common/base/line_writer.hpp"
 
 namespace romancy::log {
 namespace {
 
-struct Sink {
+struct Words {
   std::atomic<Level> level{Level::info};
   std::atomic<std::shared_ptr<const std::string>> component{std::make_shared<const std::string>("romancy")};
-  spdlog::logger out{"romancy", std::make_shared<spdlog::sinks::stderr_sink_mt>()};
+  std::atomic<std::uint64_t> dropped{0};
+};
+
+// Standard error, never waited for: what it does not take is counted, and said as soon as it takes something again.
+class Stderr final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit Stderr(Words& words) : words_(words) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& msg) override {
+    spdlog::memory_buf_t lines;
+    if (unsaid_ > 0) {
+      // In one piece with the line that gets through, or the notice alone would take up what little room there is.
+      const std::string notice = "warn " + *words_.component.load() + ": log lines dropped lines=" + std::to_string(unsaid_);
+      formatter_->format({msg.logger_name, msg.level, notice}, lines);
+    }
+    formatter_->format(msg, lines);
+    if (writer_.write({lines.data(), lines.size()})) {
+      unsaid_ = 0;
+      return;
+    }
+    ++unsaid_;
+    words_.dropped.fetch_add(1, std::memory_order_relaxed);
+  }
+  void flush_() override {}
+
+  Words& words_;
+  LineWriter writer_{STDERR_FILENO};
+  std::uint64_t unsaid_ = 0;
+};
+
+struct Sink : Words {
+  spdlog::logger out{"romancy", std::make_shared<Stderr>(*this)};
 
   Sink() {
     // The level and the component are written by us: spdlog's own names ("warning") are not the configuration's.
@@ -78,6 +114,8 @@ void set_up(std::string_view component, Level level) {
   sink().component = std::make_shared<const std::string>(component);
   sink().level = level;
 }
+
+std::uint64_t dropped() { return sink().dropped.load(std::memory_order_relaxed); }
 
 void write(Level level, std::string_view event, std::span<const Field> fields) try {
   Sink& to = sink();

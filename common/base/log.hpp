@@ -2,6 +2,8 @@
 //
 // Lines go to stderr: time, level, component, event, fields. Values are escaped (control characters, spaces and
 // quotes make a quoted string), so that nobody can forge a line. Thread-safe. Never throws.
+// Never waits: a line that standard error does not take now (its reader has stopped, the disk is full) is dropped and
+// counted, and how many were is said when it takes lines again.
 #pragma once
 #include <concepts>
 #include <cstdint>
@@ -28,6 +30,9 @@ using Fields = std::initializer_list<Field>;
 
 // Names the component and sets the level; call once, before the first line (and again to change the level).
 void set_up(std::string_view component, Level level);
+
+// Lines that were dropped since this process began.
+std::uint64_t dropped();
 
 void write(Level level, std::string_view event, std::span<const Field> fields);
 inline void write(Level level, std::string_view event, Fields fields = {}) {

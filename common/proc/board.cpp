@@ -22,7 +22,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free, "the board needs lock-free 64-bit atomics");
 
 constexpr std::uint64_t kMagic = 0x646f6279636e6d72;  // "rmncybod", little-endian
-constexpr std::uint64_t kLayout = 1;                  // one more with every change of the structs below
+constexpr std::uint64_t kLayout = 2;                  // one more with every change of the structs below
 constexpr std::size_t kNameWords = 6;                 // 47 bytes and a zero
 constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::count_);
 constexpr std::size_t kHistograms = static_cast<std::size_t>(Histogram::count_);
@@ -114,6 +114,13 @@ std::string_view counter_name(Counter counter) {
     case Counter::events_failed: return "events_failed";
     case Counter::subscribers: return "subscribers";
     case Counter::hub_overflows: return "hub_overflows";
+    case Counter::hub_stalled: return "hub_stalled";
+    case Counter::hub_strangers: return "hub_strangers";
+    case Counter::hub_crowded: return "hub_crowded";
+    case Counter::hub_versions: return "hub_versions";
+    case Counter::hub_nonsense: return "hub_nonsense";
+    case Counter::hub_departures: return "hub_departures";
+    case Counter::log_dropped: return "log_dropped";
     case Counter::count_: break;
   }
   return "";

@@ -43,6 +43,13 @@ enum class Counter : std::uint8_t {
   events_failed,         // relay: delivery attempts that failed
   subscribers,           // listener: a gauge: subscribers now
   hub_overflows,         // listener: queues collapsed into a resync
+  hub_stalled,           // listener: subscribers hung up on because they did not read
+  hub_strangers,         // listener: peers refused because of their user
+  hub_crowded,           // listener: peers refused because max_subscribers were there
+  hub_versions,          // listener: peers refused because they speak another version
+  hub_nonsense,          // listener: peers hung up on: no hello, a line too long, garbage, a word too many
+  hub_departures,        // listener: groups told to look because a member with hints on its hands left
+  log_dropped,           // lines of the log that nobody took
   count_
 };
 std::string_view counter_name(Counter counter);

@@ -165,6 +165,7 @@ class Skeleton final : public Process {
     io::Signals signals(loop_, {SIGTERM, SIGINT}, [this](int signal) { on_signal(signal); });
     io::Alarm heart(loop_, [&] {
       slot_.beat();
+      count_dropped_lines();
       heart.set_in(kBeatEvery);
     });
     heart.set_in(std::chrono::nanoseconds(0));
@@ -187,6 +188,11 @@ class Skeleton final : public Process {
     };
     handlers.on_close = [this](std::string_view) { drain("the supervisor is gone"); };
     control_ = std::make_unique<io::LineStream>(loop_, std::move(fd), io::LineCaps{}, std::move(handlers));
+  }
+
+  void count_dropped_lines() {
+    const std::uint64_t dropped = log::dropped();
+    slot_.add(Counter::log_dropped, dropped - std::exchange(lines_dropped_, dropped));
   }
 
   void on_signal(int signal) {
@@ -222,6 +228,7 @@ class Skeleton final : public Process {
   bool announced_ = false;
   bool draining_ = false;
   int signals_ = 0;
+  std::uint64_t lines_dropped_ = 0;  // of these, counted on the board
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -144,6 +145,81 @@ TEST(Log, LevelHidesWhatIsBelowAndCanBeChanged) {
   EXPECT_THAT(logged([] { log::info("quiet"); }), IsEmpty());
   log::set_up("timer", log::Level::debug);
   EXPECT_THAT(logged([] { log::debug("loud"); }), HasSubstr("debug timer: loud"));
+}
+
+// Standard error is something else while this lives.
+class Redirected {
+ public:
+  explicit Redirected(int to) : before_(::dup(STDERR_FILENO)) { ::dup2(to, STDERR_FILENO); }
+  ~Redirected() { ::dup2(before_.get(), STDERR_FILENO); }
+  Redirected(const Redirected&) = delete;
+  Redirected& operator=(const Redirected&) = delete;
+
+ private:
+  UniqueFd before_;
+};
+
+// All that stands in a descriptor now.
+std::string all_of(int fd) {
+  std::string text;
+  char buffer[65536];
+  ::fcntl(fd, F_SETFL, O_NONBLOCK);
+  for (ssize_t got = 0; (got = ::read(fd, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(got));
+  return text;
+}
+
+// With a reader that has stopped each of these writes would wait for ever, and the test with it.
+void never_waits(int write_end, int read_end) {
+  log::set_up("listener", log::Level::info);
+  const std::string filling(1000, 'x');
+  const auto before = log::dropped();
+  std::string read;
+  {
+    const Redirected stderr_is(write_end);
+    for (int i = 0; i < 2000; ++i) log::info("event", {{"number", i}, {"filling", filling}});
+    read = all_of(read_end);
+    log::info("the reader is back");
+    read += all_of(read_end);
+  }
+  const auto dropped = log::dropped() - before;
+  EXPECT_GT(dropped, 0u);
+  const bool told = read.find("warn listener: log lines dropped lines=" + std::to_string(dropped) + "\n") != read.npos;
+  EXPECT_TRUE(told) << read.substr(read.size() - 200);
+  EXPECT_TRUE(read.ends_with("info listener: the reader is back\n"));
+  // Whole lines only: each begins with its time and holds one event.
+  std::size_t lines = 0;
+  for (std::size_t at = 0; at < read.size(); at = read.find('\n', at) + 1, ++lines) {
+    EXPECT_EQ(read.compare(at, 2, "20"), 0) << read.substr(at, 60);
+  }
+  EXPECT_EQ(lines, 2000 - dropped + 2);
+  EXPECT_EQ(::fcntl(write_end, F_GETFL) & O_NONBLOCK, 0) << "the open file is shared with others";
+}
+
+TEST(Log, AReaderThatHasStoppedDoesNotStopTheWriterAndHearsHowManyLinesItMissed) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd out(ends[0]), in(ends[1]);
+  never_waits(in.get(), out.get());
+}
+
+TEST(Log, AStoppedReaderOfASocketDoesNotStopTheWriterEither) {  // the journal's kind of standard error
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  const UniqueFd out(ends[0]), in(ends[1]);
+  never_waits(in.get(), out.get());
+}
+
+TEST(Log, AFullDiskCostsLinesAndNothingElse) {
+  log::set_up("listener", log::Level::info);
+  const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  ASSERT_TRUE(full);
+  const auto before = log::dropped();
+  {
+    const Redirected stderr_is(full.get());
+    for (int i = 0; i < 10; ++i) log::info("event");
+  }
+  EXPECT_EQ(log::dropped() - before, 10u);
+  EXPECT_THAT(logged([] { log::info("space again"); }), HasSubstr("log lines dropped lines=10\n"));
 }
 
 TEST(CheckDeathTest, ABrokenInvariantSaysWhatAndAborts) {
