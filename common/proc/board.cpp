@@ -22,7 +22,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free, "the board needs lock-free 64-bit atomics");
 
 constexpr std::uint64_t kMagic = 0x646f6279636e6d72;  // "rmncybod", little-endian
-constexpr std::uint64_t kLayout = 2;                  // one more with every change of the structs below
+constexpr std::uint64_t kLayout = 1;                  // one more with every change of the structs below
 constexpr std::size_t kNameWords = 6;                 // 47 bytes and a zero
 constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::count_);
 constexpr std::size_t kHistograms = static_cast<std::size_t>(Histogram::count_);
