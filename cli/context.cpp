@@ -23,6 +23,7 @@ Result<pg::Blocking> connect(const proc::Config& config) {
   options.conninfo = config.conninfo;
   options.application_name = "romancy";
   options.schema = config.schema;
+  options.connect_timeout = config.connect_timeout;
   return pg::Blocking::connect(options);
 }
 

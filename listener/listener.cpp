@@ -18,6 +18,7 @@ namespace {
 SessionOptions session_options(const proc::Config& config) {
   return {.conninfo = config.conninfo,
           .schema = config.schema,
+          .connect_timeout = config.connect_timeout,
           .reconnect_delay = config.reconnect_delay,
           .reconnect_delay_max = config.reconnect_delay_max,
           .heartbeat_interval = config.heartbeat_interval,

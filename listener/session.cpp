@@ -77,6 +77,7 @@ void Session::connect() {
   options.conninfo = options_.conninfo;
   options.application_name = "romancy-listener";
   options.schema = options_.schema;
+  options.connect_timeout = options_.connect_timeout;
   // A session that only listens is idle for ever: no idle time-out may end it.
   options.set = {{"statement_timeout", "5s"}, {"idle_session_timeout", "0"}};
   options.pipeline = false;  // an open pipeline holds notifications back until its Sync

@@ -31,6 +31,7 @@ namespace romancy::listener {
 struct SessionOptions {
   std::string conninfo;
   std::string schema;
+  std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds reconnect_delay{100};
   std::chrono::milliseconds reconnect_delay_max{60'000};
   std::chrono::milliseconds heartbeat_interval{10'000};

@@ -79,6 +79,7 @@ class Relay final : public proc::Service {
     options.conninfo = config_.conninfo;
     options.application_name = "romancy-relay";
     options.schema = config_.schema;
+    options.connect_timeout = config_.connect_timeout;
     options.set = pg::worker_settings();
     return options;
   }

@@ -24,6 +24,7 @@ pg::ConnOptions connection_of(const proc::Config& config) {
   options.conninfo = config.conninfo;
   options.application_name = "romancy-resumer";
   options.schema = config.schema;
+  options.connect_timeout = config.connect_timeout;
   options.set = pg::worker_settings();
   return options;
 }

@@ -36,6 +36,7 @@ pg::Blocking& open(const TransactionJob& job) {
   options.conninfo = job.conninfo;
   options.application_name = "romancy-activity";
   options.schema.clear();
+  options.connect_timeout = job.connect_timeout;
   auto opened = pg::Blocking::connect(options);
   if (!opened) throw_sql(opened.error());
   connection = std::make_unique<pg::Blocking>(std::move(*opened));

@@ -64,6 +64,7 @@ struct TransactionJob {
   std::string instance_id;
   std::string conninfo, schema;  // of the worker
   std::stop_token stop;
+  std::chrono::milliseconds connect_timeout{5000};
 };
 
 struct TransactionOutcome {

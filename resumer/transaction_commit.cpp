@@ -23,7 +23,8 @@ void Resumer::run_transactional(const std::string& instance_id, std::int64_t tok
   const auto timeout = activity.options().timeout;
   const std::int32_t op = attempt.start.op;
   const std::uint64_t id = attempt.id;
-  TransactionJob job{&definition, attempt.start, instance_id, config_.conninfo, config_.schema, attempt.stop.get_token()};
+  TransactionJob job{&definition, attempt.start, instance_id, config_.conninfo, config_.schema, attempt.stop.get_token(),
+                     config_.connect_timeout};
   attempt.job = pool_->submit(
       {.name = attempt.start.name,
        .timeout = timeout,

@@ -68,6 +68,7 @@ class Timer final : public proc::Service {
     options.conninfo = config_.conninfo;
     options.application_name = "romancy-timer";
     options.schema = config_.schema;
+    options.connect_timeout = config_.connect_timeout;
     options.set = pg::worker_settings();
     return options;
   }

@@ -1,6 +1,7 @@
 // Loop: one event loop a process; everything but blocking activities runs on it.
 //
-// The only door to libuv is common/io: other code sees Loop, Alarm, Watch, Signals, LineStream and UnixServer.
+// The only door to libuv is common/io: other code sees Loop, Alarm, Watch, Signals, Resolve, LineStream and
+// UnixServer.
 // Objects of this folder belong to the loop's thread; only post() may be called from another.
 #pragma once
 #include <functional>

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "common/base/log.hpp"
+#include "common/io/resolve.hpp"
 #include "common/pg/answer.hpp"
 #include "common/pg/settings.hpp"
 
@@ -26,14 +27,14 @@ bool wait_for(PGconn* conn, short events, Clock::time_point deadline) {
   }
 }
 
-Result<PgConn> connect_host(const Keywords& host, std::chrono::milliseconds timeout) {
-  PgConn conn = start(host);
+Result<PgConn> connect_to(const Keywords& where, const std::string& said, std::chrono::milliseconds timeout) {
+  PgConn conn = start(where);
   if (!conn) return try_again("out of memory");
   const auto deadline = Clock::now() + timeout;
   short events = POLLOUT;  // what the manual says to wait for first
   while (PQstatus(conn.get()) != CONNECTION_BAD) {
     if (!wait_for(conn.get(), events, deadline))
-      return try_again("no answer within " + std::to_string(timeout.count()) + " ms");
+      return try_again(said + ": no answer within " + std::to_string(timeout.count()) + " ms");
     switch (PQconnectPoll(conn.get())) {
       case PGRES_POLLING_OK: return conn;
       case PGRES_POLLING_READING: events = POLLIN; break;
@@ -43,6 +44,19 @@ Result<PgConn> connect_host(const Keywords& host, std::chrono::milliseconds time
     }
   }
   return tl::unexpected(connection_error(conn.get()));
+}
+
+Result<PgConn> connect_host(const Target& host, std::chrono::milliseconds timeout) {
+  if (host.name.empty()) return connect_to(host.keywords, host.said(), timeout);
+  const auto addresses = io::resolve_now(host.name);
+  if (!addresses) return tl::unexpected(addresses.error());
+  std::optional<Error> failures;
+  for (const std::string& address : *addresses) {
+    auto conn = connect_to(host.at(address), host.said() + " (" + address + ")", timeout);
+    if (conn) return conn;
+    add_failure(failures, std::move(conn.error()));
+  }
+  return tl::unexpected(std::move(*failures));
 }
 
 Result<Rows> answer(PGconn* conn, PGresult* owned) {
@@ -94,10 +108,10 @@ Result<Rows> await_answer(PGconn* conn, int interrupt) {
 void Blocking::Close::operator()(void* conn) const { PQfinish(static_cast<PGconn*>(conn)); }
 
 Result<Blocking> Blocking::connect(const ConnOptions& options) {
-  const auto hosts = attempts(options);
+  const auto hosts = targets(options);
   if (!hosts) return tl::unexpected(hosts.error());
   std::optional<Error> failures;
-  for (const Keywords& host : *hosts) {
+  for (const Target& host : *hosts) {
     auto conn = connect_host(host, options.connect_timeout);
     if (conn) {
       Blocking up;

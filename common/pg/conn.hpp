@@ -10,9 +10,9 @@
 //
 // Without `pipeline` the same promises hold, but queries wait here and are sent one at a time, unprepared.
 //
-// Failure: a connect that takes longer than `connect_timeout` a host is given up (libpq's own is not enforced when
-// asynchronous), and the next host of the connection string gets its turn. A name that has to be looked up in DNS
-// blocks the loop meanwhile: give hostaddr where that may be slow. A connection that goes silent is noticed by TCP
+// Failure: an address that does not answer within `connect_timeout` is given up (libpq's own is not enforced when
+// asynchronous), and the next one of the connection string gets its turn, be it another of the same name or the next
+// host. Names are looked up beside the loop. A connection that goes silent is noticed by TCP
 // (keepalives, tcp_user_timeout 15 s); a server that is stopped but whose TCP lives is not: who cares beats.
 // Server notices keep their SQLSTATE: an async FATAL (57P01 ..) is in the Error of on_down.
 #pragma once

@@ -1,6 +1,7 @@
 #include "common/pg/connect.hpp"
 
 #include "common/io/alarm.hpp"
+#include "common/io/resolve.hpp"
 #include "common/io/watch.hpp"
 #include "common/pg/answer.hpp"
 #include "common/pg/settings.hpp"
@@ -11,8 +12,11 @@ struct Connect::State : std::enable_shared_from_this<Connect::State> {
   io::Loop& loop;
   std::chrono::milliseconds timeout;
   Done done;
-  Result<std::vector<Keywords>> hosts;
-  std::size_t host = 0;  // the one being tried
+  Result<std::vector<Target>> hosts;
+  std::size_t host = 0;     // the one being tried
+  io::Addresses addresses;  // of its name, if that had to be looked up
+  std::size_t address = 0;
+  std::unique_ptr<io::Resolve> lookup;
   PgConn pg;
   std::unique_ptr<io::Watch> watch;  // on pg's socket: goes before pg
   io::Alarm deadline;
@@ -23,10 +27,8 @@ struct Connect::State : std::enable_shared_from_this<Connect::State> {
       : loop(on),
         timeout(options.connect_timeout),
         done(std::move(call)),
-        hosts(attempts(options)),
-        deadline(on, [this] {
-          fail({ErrorKind::retry, "no answer within " + std::to_string(timeout.count()) + " ms", {}});
-        }) {}
+        hosts(targets(options)),
+        deadline(on, [this] { out_of_time(); }) {}
 
   void finish(Result<PgConn> result) {
     const auto self = shared_from_this();  // done may destroy the Connect
@@ -35,14 +37,38 @@ struct Connect::State : std::enable_shared_from_this<Connect::State> {
     done(std::move(result));
   }
 
+  [[nodiscard]] const Target& target() const { return (*hosts)[host]; }
+
   void start_host() {
     if (over) return;
     if (!hosts) return finish(tl::unexpected(hosts.error()));
-    pg = start((*hosts)[host]);
+    addresses.clear();
+    address = 0;
+    if (target().name.empty()) return start_address();
+    deadline.set_in(timeout);
+    lookup = std::make_unique<io::Resolve>(loop, target().name, [this](Result<io::Addresses> found) {
+      const auto self = shared_from_this();
+      lookup.reset();
+      if (!found) return fail(std::move(found.error()));
+      addresses = std::move(*found);
+      start_address();
+    });
+  }
+
+  void start_address() {
+    if (over) return;
+    pg = start(addresses.empty() ? target().keywords : target().at(addresses[address]));
     if (!pg) return finish(try_again("connect: out of memory"));
     if (PQstatus(pg.get()) == CONNECTION_BAD) return fail(connection_error(pg.get()));
     deadline.set_in(timeout);
     wait_for(false, true);  // "as if PQconnectPoll had last returned PGRES_POLLING_WRITING", says the manual
+  }
+
+  void out_of_time() {
+    std::string who = target().said();
+    if (!addresses.empty()) who += " (" + addresses[address] + ")";
+    const std::string within = " within " + std::to_string(timeout.count()) + " ms";
+    fail({ErrorKind::retry, who + (lookup ? ": the name was not looked up" : ": no answer") + within, {}});
   }
 
   // A fresh Watch each time: libpq may have closed the socket and made another one, even under the same number.
@@ -65,9 +91,14 @@ struct Connect::State : std::enable_shared_from_this<Connect::State> {
 
   void fail(Error error) {
     watch.reset();
+    lookup.reset();
     deadline.cancel();
     add_failure(failures, std::move(error));
     pg.reset();
+    if (address + 1 < addresses.size()) {
+      ++address;
+      return loop.at_turn_end([self = shared_from_this()] { self->start_address(); });
+    }
     if (++host < hosts->size()) return start_later();
     finish(tl::unexpected(std::move(*failures).within("connect")));
   }
@@ -84,6 +115,7 @@ Connect::Connect(io::Loop& loop, const ConnOptions& options, Done done)
 
 Connect::~Connect() {
   state_->over = true;
+  state_->lookup.reset();
   state_->watch.reset();
   state_->deadline.cancel();
   state_->pg.reset();

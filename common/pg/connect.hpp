@@ -1,8 +1,9 @@
-// Connect: one attempt to connect, on the loop, host after host. Internal to common/pg.
+// Connect: one attempt to connect, on the loop, host after host, address after address. Internal to common/pg.
 //
 // `done` comes exactly once, on the loop, never from within the constructor, unless the Connect is destroyed before;
-// it may destroy the Connect. Each host has `connect_timeout`, because PQconnectPoll does not enforce libpq's own.
-// PostgreSQL's names are resolved by PQconnectStart, which blocks: give hostaddr where DNS is slow.
+// it may destroy the Connect. A name's look-up has `connect_timeout`, and so has each of its addresses, because
+// PQconnectPoll does not enforce libpq's own: an address that swallows packets does not hide the next one. Names are
+// looked up beside the loop (io/resolve.hpp): nothing here blocks.
 #pragma once
 #include <functional>
 #include <memory>

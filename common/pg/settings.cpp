@@ -1,5 +1,8 @@
 #include "common/pg/settings.hpp"
 
+#include <arpa/inet.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 
@@ -76,7 +79,43 @@ std::vector<std::string> split(const std::string& list) {
   return parts;
 }
 
-std::vector<Keywords> one_for_each_host(const Settings& settings) {
+// Where to connect may also stand in the environment or in a service file. libpq looks there itself, but tells what it
+// found only of a connection it has begun; and to begin one it would look up names, which blocks. So it is given a
+// setting that it refuses, after it has looked there and before it does anything else.
+void add_defaults(Settings& settings) {
+  Settings with = settings;
+  with["ssl_min_protocol_version"] = "none of them";
+  std::vector<const char*> names, values;
+  for (const auto& [name, value] : with) {
+    names.push_back(name.c_str());
+    values.push_back(value.c_str());
+  }
+  names.push_back(nullptr);
+  values.push_back(nullptr);
+  const PgConn refused(PQconnectStartParams(names.data(), values.data(), 0));
+  PQconninfoOption* found = refused ? PQconninfo(refused.get()) : nullptr;
+  for (const auto* option = found; option && option->keyword; ++option) {
+    const std::string_view keyword = option->keyword;
+    const bool where = keyword == "host" || keyword == "hostaddr" || keyword == "port" || keyword == "target_session_attrs";
+    if (where && option->val && *option->val) settings.emplace(keyword, option->val);
+  }
+  PQconninfoFree(found);
+}
+
+// Is it something that has to be looked up? Addresses are not, nor directories of Unix sockets, nor abstract ones.
+std::string name_in(const Settings& settings) {
+  const auto host = settings.find("host");
+  if (settings.contains("hostaddr") || host == settings.end() || host->second.empty()) return {};
+  const std::string& text = host->second;
+  in_addr four{};
+  if (text[0] == '/' || text[0] == '@' || text.find(':') != text.npos || ::inet_pton(AF_INET, text.c_str(), &four) == 1)
+    return {};
+  return text;
+}
+
+Target target_of(const Settings& settings) { return {Keywords(settings.begin(), settings.end()), name_in(settings)}; }
+
+std::vector<Target> one_for_each_host(const Settings& settings) {
   const auto list = [&](const char* key) {
     const auto at = settings.find(key);
     return at == settings.end() ? std::vector<std::string>{} : split(at->second);
@@ -86,18 +125,18 @@ std::vector<Keywords> one_for_each_host(const Settings& settings) {
   const auto ports = list("port");
   const auto count = std::max(hosts.size(), addresses.size());
   const auto fits = [&](const auto& l) { return l.empty() || l.size() == count; };
-  // Lists that do not fit together are libpq's to refuse, and prefer-standby is a choice among all of them.
-  const auto session = settings.find("target_session_attrs");
-  if (count < 2 || !fits(hosts) || !fits(addresses) || !(fits(ports) || ports.size() == 1) ||
-      (session != settings.end() && session->second == "prefer-standby"))
-    return {Keywords(settings.begin(), settings.end())};
-  std::vector<Keywords> all;
+  if (!fits(hosts) || !fits(addresses) || !(fits(ports) || ports.size() == 1)) {
+    return {{Keywords(settings.begin(), settings.end()), {}}};  // libpq's to refuse, before it looks anything up
+  }
+  if (count == 0) return {target_of(settings)};
+  std::vector<Target> all;
   for (std::size_t i = 0; i < count; ++i) {
     Settings one = settings;
     if (!hosts.empty()) one["host"] = hosts[i];
     if (!addresses.empty()) one["hostaddr"] = addresses[i];
+    if (addresses.empty() || addresses[i].empty()) one.erase("hostaddr");
     if (ports.size() == count) one["port"] = ports[i];
-    all.emplace_back(one.begin(), one.end());
+    all.push_back(target_of(one));
   }
   return all;
 }
@@ -116,10 +155,27 @@ std::vector<std::pair<std::string, std::string>> worker_settings() {
   };
 }
 
-Result<std::vector<Keywords>> attempts(const ConnOptions& options) {
+Keywords Target::at(const std::string& address) const {
+  Keywords with = keywords;
+  with.emplace_back("hostaddr", address);
+  return with;
+}
+
+std::string Target::said() const {
+  const auto value = [this](std::string_view key) {
+    for (const auto& [keyword, text] : keywords)
+      if (keyword == key) return text;
+    return std::string();
+  };
+  const std::string host = value("host");
+  return host.empty() ? value("hostaddr") : host;
+}
+
+Result<std::vector<Target>> targets(const ConnOptions& options) {
   auto settings = parse(options.conninfo);
   if (!settings) return tl::unexpected(settings.error());
   // The operator's values for these stand.
+  settings->erase("connect_timeout");  // ours, because asynchronous libpq does not enforce it
   settings->emplace("keepalives_idle", "10");
   settings->emplace("keepalives_interval", "5");
   settings->emplace("keepalives_count", "3");
@@ -130,7 +186,15 @@ Result<std::vector<Keywords>> attempts(const ConnOptions& options) {
   std::string given = (*settings)["options"];
   if (const char* environment = std::getenv("PGOPTIONS"); given.empty() && environment) given = environment;
   (*settings)["options"] = server_options(options, std::move(given));
-  return one_for_each_host(*settings);
+  add_defaults(*settings);
+  const auto wanted = settings->find("target_session_attrs");
+  if (wanted == settings->end() || wanted->second != "prefer-standby") return one_for_each_host(*settings);
+  // Any standby of the list, and only if there is none, any server.
+  wanted->second = "standby";
+  auto all = one_for_each_host(*settings);
+  wanted->second = "any";
+  for (Target& target : one_for_each_host(*settings)) all.push_back(std::move(target));
+  return all;
 }
 
 PgConn start(const Keywords& keywords) {

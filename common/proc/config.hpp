@@ -30,6 +30,7 @@ struct Config {
   // [database]
   std::string conninfo;           // url = "postgresql:///romancy"
   std::string schema;             // schema = "romancy", 1 to 44 bytes, [a-z_][a-z0-9_]*
+  ms connect_timeout{};           // 5s
   bool migrate = false;           // migrate = false: the supervisor runs `romancy migrate` once before the children
 
   std::string runtime_dir;        // [runtime] dir = "/run/romancy"

@@ -55,6 +55,10 @@ const Setting kSettings[] = {
   {.section = "database", .key = "schema", .member = &Config::schema, .fallback = S("romancy"),
    .allowed = "1 to 44 bytes of a-z, 0-9 and _, not beginning with a digit or pg_", .fits = is_schema,
    .sentence = "The schema that holds the tables; also the prefix of the notification channels."},
+  {.section = "database", .key = "connect_timeout", .member = &Config::connect_timeout, .fallback = S("5s"),
+   .lowest = 100, .highest = kHour,
+   .sentence = "How long one address of a host may take to accept a connection, and how long the look-up of its name; "
+               "then the next one is tried. connect_timeout in the url counts for nothing."},
   {.section = "database", .key = "migrate", .member = &Config::migrate, .fallback = false,
    .sentence = "Whether the supervisor runs `romancy migrate` before it starts the others; it needs the owner's "
                "rights."},

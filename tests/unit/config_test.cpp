@@ -28,6 +28,7 @@ TEST(Config, AnEmptyFileMeansTheDocumentedDefaults) {
   EXPECT_EQ(config->conninfo, "postgresql:///romancy");
   EXPECT_EQ(config->schema, "romancy");
   EXPECT_EQ(config->listener, Listening::automatic);
+  EXPECT_EQ(config->connect_timeout, 5s);
   EXPECT_EQ(config->reconnect_delay, 100ms);
   EXPECT_EQ(config->reconnect_delay_max, 60s);
   EXPECT_EQ(config->fallback_interval, 30s);

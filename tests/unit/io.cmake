@@ -1,3 +1,4 @@
 romancy_test(test_io unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/io_loop_test.cpp ${CMAKE_CURRENT_LIST_DIR}/io_stream_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/io_resolve_test.cpp
   LIBS romancy_io)
