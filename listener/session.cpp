@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* kKinds[] = {proc::kWorkflowResumable, proc::kTimerExpired, proc::kChannelMessage,
                                   proc::kOutboxPending};
+constexpr std::int64_t kChannels = std::size(kKinds) + 1;  // and the heartbeat's
 
 // Channel names are made of the schema's name, [a-z_][a-z0-9_]* of at most 44 bytes (config.hpp), and ours: nothing
 // in them needs quoting, and they stay below PostgreSQL's 64 bytes.
@@ -29,7 +30,7 @@ Session::Session(io::Loop& loop, SessionOptions options, Handlers handlers, proc
       slot_(slot),
       backoff_(options_.reconnect_delay, options_.reconnect_delay_max),
       due_(loop, [this] { handle(SessionEvent::Due); }),
-      overdue_(loop, [this] { handle(SessionEvent::Overdue, overdue_text()); }) {}
+      overdue_(loop, [this] { late(); }) {}
 
 void Session::start() { handle(SessionEvent::StartAsked); }
 
@@ -73,6 +74,7 @@ void Session::connect() {
   const std::uint64_t mine = ++attempt_;
   heartbeat_channel_ = new_heartbeat_channel(options_.schema);
   beat_under_way_ = false;
+  trouble_ = Trouble::none;
   pg::ConnOptions options;
   options.conninfo = options_.conninfo;
   options.application_name = "romancy-listener";
@@ -91,7 +93,9 @@ void Session::connect() {
                              },
                          .on_down =
                              [this, mine](const Error& error) {
-                               if (mine == attempt_) handle(SessionEvent::Down, error.text);
+                               if (mine != attempt_) return;
+                               const std::string code = error.sqlstate.empty() ? "" : " (" + error.sqlstate + ")";
+                               give_up_because(SessionEvent::Down, Trouble::away, error.text + code);
                              },
                          .on_notification =
                              [this, mine](const pg::Notification& notification) {
@@ -101,6 +105,7 @@ void Session::connect() {
 }
 
 void Session::listen() {
+  awaited_ = Awaited::listen;
   overdue_.set_in(options_.heartbeat_timeout);
   const std::uint64_t mine = attempt_;
   const auto must_work = [this, mine](const Result<pg::Rows>& rows) {
@@ -117,14 +122,36 @@ void Session::listen() {
   });
 }
 
+// First the question, then the notification: one that comes back proves both.
 void Session::prove() {
   beat_under_way_ = true;
-  beat_sent_ = std::chrono::steady_clock::now();
   overdue_.set_in(options_.heartbeat_timeout);
+  ask_about_ourselves();
+}
+
+void Session::ask_about_ourselves() {
+  awaited_ = Awaited::look;
+  const std::uint64_t mine = attempt_;
+  conn_->query_text("SELECT pg_is_in_recovery(), count(*) FROM pg_listening_channels()",
+                    [this, mine](const Result<pg::Rows>& rows) {
+                      if (mine != attempt_) return;
+                      if (!rows) return failed(rows.error());
+                      const Trouble found = look(rows->boolean(0, 0), rows->int64(0, 1), kChannels);
+                      if (found != Trouble::none) return give_up_because(SessionEvent::Failed, found);
+                      notify_ourselves();
+                    });
+}
+
+void Session::notify_ourselves() {
+  awaited_ = Awaited::notify;
+  if (!overdue_.armed()) overdue_.set_in(options_.heartbeat_timeout);  // the answer came in the turn of the alarm
+  beat_sent_ = std::chrono::steady_clock::now();
   const std::uint64_t mine = attempt_;
   conn_->query_text("NOTIFY " + heartbeat_channel_ + ", '" + std::to_string(++beat_) + "'",
                     [this, mine](const Result<pg::Rows>& rows) {
-                      if (mine == attempt_ && !rows) failed(rows.error());
+                      if (mine != attempt_) return;
+                      if (!rows) return failed(rows.error());
+                      awaited_ = Awaited::echo;
                     });
 }
 
@@ -140,16 +167,34 @@ void Session::give_up(bool was_live, std::string_view why) {
   conn_->close();  // destroyed by the next connect(), which is never called from within its callbacks
   const auto delay = backoff_.next();
   log::warn(was_live ? "LISTEN/NOTIFY connection lost, reconnecting" : "LISTEN/NOTIFY connection failed, reconnecting",
-            {{"error", why}, {"reconnect_delay", proc::format_duration(delay)}});
+            {{"error", why}, {"trouble", name_of(trouble_)}, {"reconnect_delay", proc::format_duration(delay)}});
   due_.set_in(delay);
   handlers_.on_down(was_live);
 }
 
 void Session::failed(const Error& error) {
   if (!conn_->up()) return;  // lost: on_down comes next, with the reason alone
-  handle(SessionEvent::Failed, error.sqlstate == "25006"
-                                   ? "the server is a standby: it cannot LISTEN or NOTIFY: " + error.text
-                                   : error.text);
+  const Trouble found = refusal(error.sqlstate);
+  std::string text = explain(found, awaited_, {});
+  if (!text.empty()) text += ": ";
+  give_up_because(SessionEvent::Failed, found, text + error.text);
+}
+
+// What came in this very turn still counts: a process that was stopped for a while finds its alarm and its answer
+// side by side.
+void Session::late() {
+  const std::uint64_t mine = attempt_;
+  loop_.at_turn_end([this, mine, alive = std::weak_ptr<char>(alive_)] {
+    if (alive.expired() || mine != attempt_ || overdue_.armed()) return;
+    if (state_ == SessionState::Live && !beat_under_way_) return;
+    give_up_because(SessionEvent::Overdue, overdue(awaited_, conn_->acknowledged()));
+  });
+}
+
+void Session::give_up_because(SessionEvent event, Trouble trouble, std::string_view text) {
+  trouble_ = trouble;
+  handle(event, text.empty() ? explain(trouble, awaited_, proc::format_duration(options_.heartbeat_timeout))
+                             : std::string(text));
 }
 
 void Session::take(const pg::Notification& notification) {
@@ -165,14 +210,6 @@ void Session::take(const pg::Notification& notification) {
   if (!live()) return;  // the resync on entering Live covers it
   channel.remove_prefix(options_.schema.size() + 1);  // we LISTEN on <schema>_<kind> only
   handlers_.on_hint(channel, notification.payload);
-}
-
-std::string Session::overdue_text() const {
-  const std::string within = " within " + proc::format_duration(options_.heartbeat_timeout);
-  if (state_ == SessionState::Live) return "no heartbeat: our notification to ourselves did not come back" + within;
-  if (!beat_under_way_) return "LISTEN was not answered" + within;
-  return "our notification to ourselves did not come back" + within +
-         " (a pooler between us and the server must be in session mode)";
 }
 
 }  // namespace romancy::listener

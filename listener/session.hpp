@@ -5,7 +5,10 @@
 // Promise: after each entry into Live the owner gets on_live() before the first hint, because notifications sent
 //          while we were away are lost.
 // Promise: Live means proved: a notification of ours to ourselves came back when Live began and every
-//          heartbeat_interval since. A pooler that swallows LISTEN and a standby, which refuses it, never become Live.
+//          heartbeat_interval since, and the server said that it is no standby and knows that we listen. A pooler that
+//          swallows LISTEN and a standby, which refuses it, never become Live.
+// Promise: whatever ends Live unheard ends it within heartbeat_interval + heartbeat_timeout, and the log says what it
+//          was (diagnosis.hpp).
 // No promise: order across channels; one hint per change (PostgreSQL folds duplicates in a transaction). Behind a
 //          pooler in transaction mode that happens to give us one server connection again and again, the proof may
 //          succeed for a while: the poll of everybody at the fallback interval stays.
@@ -24,6 +27,7 @@
 #include "common/io/loop.hpp"
 #include "common/pg/conn.hpp"
 #include "common/proc/board.hpp"
+#include "listener/diagnosis.hpp"
 #include "listener/session_step.hpp"
 
 namespace romancy::listener {
@@ -64,7 +68,10 @@ class Session {
   void give_up(bool was_live, std::string_view why);
   void failed(const Error& error);
   void take(const pg::Notification& notification);
-  [[nodiscard]] std::string overdue_text() const;
+  void ask_about_ourselves();
+  void notify_ourselves();
+  void late();
+  void give_up_because(SessionEvent event, Trouble trouble, std::string_view text = {});
 
   io::Loop& loop_;
   SessionOptions options_;
@@ -77,11 +84,14 @@ class Session {
   std::uint64_t lives_ = 0;    // entries into Live
   std::string heartbeat_channel_;  // new for each connection: nobody else's beat is taken for ours
   std::uint64_t beat_ = 0;         // the number of the beat that is under way
+  Awaited awaited_ = Awaited::listen;
   bool beat_under_way_ = false;
+  Trouble trouble_ = Trouble::none;  // of the connection that is given up
   std::chrono::steady_clock::time_point beat_sent_{};
   std::unique_ptr<pg::Conn> conn_;
   io::Alarm due_;
   io::Alarm overdue_;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();  // what was left for the turn's end asks it first
 };
 
 }  // namespace romancy::listener

@@ -1,5 +1,9 @@
 #include "common/pg/conn.hpp"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
 #include <deque>
 #include <optional>
 #include <unordered_map>
@@ -354,6 +358,15 @@ void Conn::open() { state_->open(); }
 void Conn::close() { state_->close(); }
 bool Conn::up() const { return state_->pg != nullptr; }
 int Conn::backend_pid() const { return state_->pg ? PQbackendPID(state_->pg.get()) : 0; }
+bool Conn::acknowledged() const {
+  if (!state_->pg) return true;
+  const int fd = PQsocket(state_->pg.get());
+  sockaddr_storage ours{};
+  socklen_t size = sizeof ours;
+  int waiting = 0;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&ours), &size) != 0 || ours.ss_family == AF_UNIX) return true;
+  return ::ioctl(fd, SIOCOUTQ, &waiting) != 0 || waiting == 0;
+}
 std::size_t Conn::under_way() const { return state_->under_way.size(); }
 
 void Conn::query(const Statement& statement, Params params, Reply reply) {

@@ -67,6 +67,9 @@ class Conn {
   void close();  // also gives up connecting; what has to be told because of it is told at the turn's end
   [[nodiscard]] bool up() const;
   [[nodiscard]] int backend_pid() const;  // 0 when not up
+  // Has the other side's TCP taken all we sent? True on a Unix socket, and when not up. Tells a network that swallows
+  // packets from a server that does not answer.
+  [[nodiscard]] bool acknowledged() const;
 
   // Sends the statement (prepared on this connection at its first use). `reply` comes exactly once, on the loop,
   // never from within query(). When not up the reply is a try-again error. A parameter with a zero byte is

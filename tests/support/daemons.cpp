@@ -148,7 +148,7 @@ void run(const std::string& command) {
 
 }  // namespace
 
-PrivateCluster::PrivateCluster() {
+PrivateCluster::PrivateCluster(const std::string& settings) {
   std::string name = (fs::temp_directory_path() / "romancy-pg-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
   root_ = name;
@@ -156,8 +156,10 @@ PrivateCluster::PrivateCluster() {
   fs::permissions(root_, fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec);
   run(bin_dir() + "/initdb -D " + root_ + "/data -A trust -U postgres --no-sync -E UTF8 --locale=C >" + "/dev/null");
   std::ofstream(root_ + "/extra.conf") << "listen_addresses = ''\nunix_socket_directories = '" << root_
-                                       << "'\nmax_connections = 100\n";
+                                       << "'\nmax_connections = 100\n"
+                                       << settings << "\n";
   run("sh -c \"cat " + root_ + "/extra.conf >> " + root_ + "/data/postgresql.conf\"");
+  run("sh -c \"echo host all all all trust >> " + root_ + "/data/pg_hba.conf\"");
   start();
 }
 
@@ -176,6 +178,14 @@ void PrivateCluster::stop(const std::string& mode) {
   run(bin_dir() + "/pg_ctl -D " + root_ + "/data -w -m " + mode + " stop >/dev/null");
   up_ = false;
 }
+
+void PrivateCluster::become_standby() {
+  stop("fast");
+  run("sh -c \"touch " + root_ + "/data/standby.signal\"");
+  start();
+}
+
+void PrivateCluster::promote() { run(bin_dir() + "/pg_ctl -D " + root_ + "/data -w promote >/dev/null"); }
 
 std::string PrivateCluster::conninfo() const { return "host=" + root_ + " user=postgres dbname=postgres"; }
 

@@ -59,15 +59,18 @@ std::string program_path(const std::string& name);
 // True when no process with this pid runs (a zombie counts as ended).
 bool process_gone(pid_t pid);
 
-// A PostgreSQL server of this test alone, for tests that stop it. Unix socket only; an unprivileged user when root.
+// A PostgreSQL server of this test alone, for tests that stop it. Unix socket only, unless `settings` (lines of
+// postgresql.conf) says otherwise: everybody may log in. An unprivileged user when root.
 class PrivateCluster {
  public:
-  PrivateCluster();
+  explicit PrivateCluster(const std::string& settings = "");
   ~PrivateCluster();
   PrivateCluster(const PrivateCluster&) = delete;
   PrivateCluster& operator=(const PrivateCluster&) = delete;
   void start();
   void stop(const std::string& mode);  // "fast", "immediate"
+  void become_standby();  // of nobody: it restarts and stays in recovery
+  void promote();
   [[nodiscard]] std::string conninfo() const;
 
  private:
