@@ -1,8 +1,12 @@
 #include "listener/listener.hpp"
 
+#include <grp.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -34,6 +38,33 @@ Result<UniqueFd> hub_socket(const proc::Config& config) {
   return io::listen_unix(config.hub_path());
 }
 
+// The group whose members may subscribe too, by name or by number.
+Result<std::optional<gid_t>> hub_group(const proc::Config& config) {
+  const std::string& text = config.hub_group;
+  if (text.empty()) return std::nullopt;
+  gid_t number = 0;
+  if (const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), number);
+      wrong == std::errc() && end == text.data() + text.size()) {
+    return number;
+  }
+  std::array<char, 65536> buffer;
+  group entry{};
+  group* found = nullptr;
+  if (::getgrnam_r(text.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
+    return refuse("listener.group: there is no group " + text);
+  }
+  return found->gr_gid;
+}
+
+// To connect one needs to reach the socket, and to be able to write to it.
+void open_to(const proc::Config& config, gid_t group) {
+  for (const std::string& path : {config.runtime_dir, config.hub_path()}) {
+    if (::chown(path.c_str(), static_cast<uid_t>(-1), group) == 0) continue;
+    log::warn("cannot be given to listener.group",
+              {{"path", path}, {"group", config.hub_group}, {"error", std::strerror(errno)}});
+  }
+}
+
 }  // namespace
 
 Listener::Listener(proc::Process& process)
@@ -49,13 +80,20 @@ Listener::Listener(proc::Process& process)
 
 void Listener::start() {
   if (!process_.once()) {
-    auto socket = hub_socket(process_.config());
+    const auto& config = process_.config();
+    const auto group = hub_group(config);
+    auto socket = group ? hub_socket(config) : Result<UniqueFd>(tl::unexpected(group.error()));
     if (!socket) {
       log::error("hub cannot be served", {{"error", socket.error().text}});
       return process_.finish(socket.error().kind == ErrorKind::refuse ? proc::kExitConfig : EXIT_FAILURE);
     }
+    if (*group) open_to(config, **group);
     hub_.emplace(process_.loop(), std::move(*socket),
-                 HubOptions{.max_subscribers = process_.config().max_subscribers, .patience = {}}, process_.slot());
+                 HubOptions{.max_subscribers = config.max_subscribers,
+                            .patience = {},
+                            .group = *group,
+                            .hints_matter = config.fallback_interval * 6 / 5},
+                 process_.slot());
     process_.ready();
   }
   listen();

@@ -16,7 +16,8 @@ Subscriber::Subscriber(io::Loop& loop, UniqueFd connected, io::Peer peer, Patien
       handlers_(std::move(handlers)),
       stream_(loop, std::move(connected), io::LineCaps{.max_line = proc::kHubMaxLine, .max_queue = 2 * kPiece},
               {.on_line = [this](std::string_view line) { take(line); },
-               .on_close = [this](std::string_view why) { end(why, false); },
+               .on_close =
+                   [this](std::string_view why) { end(stream_.overlong() ? Ending::nonsense : Ending::left, why); },
                .on_drained = [this] { flush(); }}),
       alarm_(loop, [this] { out_of_time(); }) {
   alarm_.set_in(patience_.hello_within);
@@ -26,13 +27,14 @@ void Subscriber::welcome(proc::Subscription subscription, bool live) {
   subscription_ = std::move(subscription);
   stage_ = Stage::welcomed;
   alarm_.cancel();
+  read_at_ = Clock::now();
   say(proc::encode_welcome(live));
   resync(proc::ResyncWhy::connected);
 }
 
 void Subscriber::refuse(std::string_view why) {
   say(proc::encode_refused(why));
-  end(why, true);
+  end(Ending::refused, why);
 }
 
 void Subscriber::state(bool live) {
@@ -55,6 +57,7 @@ void Subscriber::gone(std::int64_t session) {
 
 void Subscriber::wake(std::string_view line) {
   if (!welcomed()) return;
+  last_wake_ = Clock::now();
   if (!queue_.wake(line)) handlers_.on_overflow();
   flush_soon();
 }
@@ -62,21 +65,21 @@ void Subscriber::wake(std::string_view line) {
 void Subscriber::take(std::string_view line) {
   switch (stage_) {
     case Stage::greeting: return handlers_.on_hello(line);
-    case Stage::welcomed: return end("spoke after its hello", true);
+    case Stage::welcomed: return end(Ending::nonsense, "spoke after its hello");
     case Stage::ended: return;
   }
 }
 
-void Subscriber::end(std::string_view why, bool ours) {
+void Subscriber::end(Ending ending, std::string_view why) {
   if (std::exchange(stage_, Stage::ended) == Stage::ended) return;
   alarm_.cancel();
   stream_.close();
-  handlers_.on_end(why, ours);
+  handlers_.on_end(ending, why);
 }
 
 void Subscriber::say(std::string_view line) {
   // Never full: at most one piece and one line stand in it. Closed: on_close is on its way.
-  if (stream_.send(line)) said_ += line.size() + 1;
+  static_cast<void>(stream_.send(line));
 }
 
 void Subscriber::flush_soon() {
@@ -89,24 +92,35 @@ void Subscriber::flush_soon() {
 }
 
 // The stream writes at the turn's end too, before us, since it was asked before us: what is still in it now waits for
-// the peer to read.
+// the peer to read. So this comes once before each piece leaves and once after.
 void Subscriber::flush() {
   if (!welcomed()) return;
-  if (stream_.queued_bytes() > 0) {
-    if (alarm_.armed()) return;
-    read_at_alarm_ = read();
-    return alarm_.set_in(patience_.stalled_after);
-  }
-  alarm_.cancel();
-  if (queue_.empty()) return;
+  watch_it_read();
+  if (stream_.queued_bytes() > 0 || queue_.empty()) return;
   while (!queue_.empty() && stream_.queued_bytes() < kPiece) say(queue_.pop());
   flush_soon();
 }
 
+// A peer that reads makes either number smaller; what we send makes them larger, but not between two looks of which the
+// second stands before the next piece.
+void Subscriber::watch_it_read() {
+  const std::size_t queued = stream_.queued_bytes();
+  const std::size_t unread = stream_.unread();
+  const bool nothing = queued == 0 && unread == 0;
+  if (nothing || queued < queued_ || unread < unread_) read_at_ = Clock::now();
+  queued_ = queued;
+  unread_ = unread;
+  // One that is set is left alone: it finds out by itself that there was nothing to wait for.
+  if (!nothing && !alarm_.armed()) alarm_.set_in(patience_.stalled_after);
+}
+
 void Subscriber::out_of_time() {
-  if (stage_ == Stage::greeting) return end("no hello", true);
-  if (read() == read_at_alarm_) return end("does not read", true);
-  flush();
+  if (stage_ == Stage::greeting) return end(Ending::nonsense, "no hello");
+  watch_it_read();
+  if (queued_ == 0 && unread_ == 0) return;
+  const auto due = read_at_ + patience_.stalled_after;
+  if (due <= Clock::now()) return end(Ending::stalled, "does not read");
+  alarm_.set_at(due);
 }
 
 }  // namespace romancy::listener

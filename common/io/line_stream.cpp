@@ -1,11 +1,15 @@
 #include "common/io/line_stream.hpp"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "common/base/check.hpp"
 #include "common/io/watch.hpp"
@@ -41,6 +45,7 @@ struct LineStream::State : std::enable_shared_from_this<LineStream::State> {
   std::size_t out_done = 0;
   bool flush_asked = false;  // a flush stands at the turn's end
   bool blocked = false;      // the kernel is full: the watch waits for writable
+  bool overlong = false;
   bool orphaned = false;     // the LineStream is gone: no callback any more
 
   State(Loop& on, UniqueFd connected, LineCaps limits, Handlers call)
@@ -137,6 +142,7 @@ struct LineStream::State : std::enable_shared_from_this<LineStream::State> {
       const auto end = bytes.find('\n');
       const auto part = bytes.substr(0, end);
       if (in.size() + part.size() > caps.max_line) {
+        overlong = true;
         shut("a line longer than " + std::to_string(caps.max_line) + " bytes");
         return;
       }
@@ -180,6 +186,28 @@ void LineStream::close() {
   if (!state_->open()) return;
   static_cast<void>(state_->push());  // one try for the last words; the stream ends whatever comes of it
   state_->shut("closed");
+}
+
+std::size_t LineStream::unread() const {
+  int bytes = 0;
+  if (!state_->open() || ::ioctl(state_->fd.get(), SIOCOUTQ, &bytes) != 0) return 0;
+  return static_cast<std::size_t>(bytes);
+}
+
+bool LineStream::overlong() const { return state_->overlong; }
+
+bool peer_in_group(int fd, const Peer& peer, gid_t group) {
+  if (peer.gid == group) return true;
+  std::vector<gid_t> groups(64);
+  socklen_t size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+  int failed = ::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
+  if (failed != 0 && errno == ERANGE) {  // more of them: `size` says how much they need
+    groups.resize(size / sizeof(gid_t));
+    failed = ::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
+  }
+  if (failed != 0) return false;
+  groups.resize(size / sizeof(gid_t));
+  return std::find(groups.begin(), groups.end(), group) != groups.end();
 }
 
 Peer LineStream::peer() const { return state_->peer; }

@@ -32,6 +32,9 @@ struct LineCaps {
   std::size_t max_queue = 1u << 20;  // bytes not yet accepted by the kernel
 };
 
+// Does the peer of this socket belong to the group, by its own or by one of its further groups? As of the connect.
+bool peer_in_group(int fd, const Peer& peer, gid_t group);
+
 class LineStream {
  public:
   struct Handlers {
@@ -47,6 +50,10 @@ class LineStream {
   // Adds the newline; the line itself must not have one. False: queue full or closed.
   [[nodiscard]] bool send(std::string_view line);
   [[nodiscard]] std::size_t queued_bytes() const;
+  // What the kernel has taken and the peer has not read yet, in the kernel's own measure (more than the bytes, zero when
+  // there are none). For a Unix socket.
+  [[nodiscard]] std::size_t unread() const;
+  [[nodiscard]] bool overlong() const;  // it was closed because of a line longer than max_line
   void close();
   [[nodiscard]] Peer peer() const;
 

@@ -43,6 +43,7 @@ struct Config {
   ms heartbeat_interval{};        // 10s
   ms heartbeat_timeout{};         // 5s
   int max_subscribers = 0;        // 64
+  std::string hub_group;          // group = "": nobody but our own user and root may subscribe
 
   // [poll]
   ms fallback_interval{};         // 30s: while notifications work

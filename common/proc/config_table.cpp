@@ -31,6 +31,10 @@ bool is_bin_dir(const std::string& text) {
   return text.empty() || (text[0] == '/' && text.size() <= 1024 && printable(text));
 }
 
+bool is_group(const std::string& text) {
+  return text.size() <= 32 && printable(text) && text.find_first_of(" :/") == std::string::npos;
+}
+
 bool is_sink(const std::string& text) {
   const auto after = [&](std::string_view scheme) {
     return text.rfind(scheme, 0) == 0 && text.size() > scheme.size();
@@ -84,6 +88,10 @@ const Setting kSettings[] = {
   {.section = "listener", .key = "max_subscribers", .member = &Config::max_subscribers, .fallback = std::int64_t{64},
    .lowest = 1, .highest = 1024,
    .sentence = "How many processes may subscribe to the hub at once; one more is refused."},
+  {.section = "listener", .key = "group", .member = &Config::hub_group, .fallback = S(""),
+   .allowed = "empty, or the name or the number of a group, at most 32 bytes", .fits = is_group,
+   .sentence = "Whose members may subscribe to the hub too, beside its own user and root. The runtime directory and the "
+               "socket are given to that group, for which the listener's user must be a member of it."},
 
   {.section = "poll", .key = "fallback_interval", .member = &Config::fallback_interval, .fallback = S("30s"),
    .lowest = 10, .highest = kDay, .sentence = "How often to look at the tables while notifications work."},

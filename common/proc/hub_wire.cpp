@@ -110,6 +110,7 @@ std::string_view resync_why(ResyncWhy why) {
     case ResyncWhy::listener: return "listener";
     case ResyncWhy::gap: return "gap";
     case ResyncWhy::overflow: return "overflow";
+    case ResyncWhy::departure: return "departure";
   }
   return "gap";
 }
@@ -166,6 +167,13 @@ Result<Subscription> parse_hello(std::string_view line) {
     subscription.session = number;
   }
   return subscription;
+}
+
+bool is_other_version(std::string_view line) {
+  const auto object = parse_object(line, "hello");
+  if (!object) return false;
+  const auto version = object->find("hello");
+  return version != object->end() && version->is_number_integer() && *version != kHubVersion;
 }
 
 Result<HubLine> parse_hub_line(std::string_view text) {

@@ -38,6 +38,7 @@ enum class ResyncWhy {
   listener,   // the listener hears PostgreSQL for the first time since it was started
   gap,        // it hears PostgreSQL again; what was said meanwhile is lost
   overflow,   // you read too slowly; what waited for you was dropped
+  departure,  // a member of your group left, and what it was told last may have been lost with it
 };
 std::string_view resync_why(ResyncWhy why);
 
@@ -52,6 +53,8 @@ std::string encode_refused(std::string_view why);
 
 // What a subscriber said. Refuses another version, an unknown channel, sizes out of bounds.
 Result<Subscription> parse_hello(std::string_view line);
+// Is this a hello, but of another version?
+bool is_other_version(std::string_view line);
 
 struct HubLine {  // what the hub said; only the members of its word are set
   HubWord word = HubWord::state;

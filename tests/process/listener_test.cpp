@@ -125,6 +125,37 @@ TEST_F(ListenerProcess, APoolerThatSwallowsNotificationsNeverBecomesLive) {
   ASSERT_TRUE(eventually([&] { return peer.count(kGap) == 1; })) << listener_->log();
 }
 
+// A burst that no queue holds, and a subscriber that never reads: the socket to PostgreSQL is drained all the same.
+TEST_F(ListenerProcess, ABurstOfAHundredThousandWithASubscriberThatNeverReadsIsDrained) {
+  start("heartbeat_interval = \"100ms\"\n");
+  auto slow = live_observer();
+  auto quick = live_observer();
+  Backend before;
+  ASSERT_TRUE(eventually([&] { return (before = backend()).pid != 0; }));
+  for (int i = 0; i < 100; ++i) {
+    const auto done = sql_->query(
+        "SELECT count(pg_notify($1, json_build_object('instance_id', $2 || '-' || n, 'filling', repeat('x', 200))::text))"
+        "  FROM generate_series(1, 1000) n",
+        pg::Params(schema_ + "_workflow_resumable", std::to_string(i)));
+    ASSERT_TRUE(done.has_value()) << done.error().text;
+    static_cast<void>(quick.lines());
+  }
+  // It beats on, on the same connection: whatever stood before that in the queue was read.
+  Backend later;
+  const int beats = backend().beats;
+  ASSERT_TRUE(eventually([&] { return (later = backend()).beats >= beats + 2; })) << listener_->log();
+  EXPECT_EQ(later.pid, before.pid);
+  ASSERT_TRUE(eventually([&] {  // the quick one has read all it was given
+    const auto seen = quick.lines().size();
+    notify("outbox_pending", R"({"marker":1})");
+    return eventually([&] { return quick.lines().size() > seen; }) &&
+           quick.count(R"({"wake":"outbox_pending","payload":{"marker":1}})") > 0;
+  }));
+  // What stood in the slow one's socket, and one resync for all the rest.
+  ASSERT_TRUE(eventually([&] { return slow.count(R"({"resync":"overflow"})") == 1; }));
+  EXPECT_LT(slow.lines().size(), 50'000u);
+}
+
 TEST_F(ListenerProcess, WhileTheDatabaseIsAwayItServesTheHubAndKeepsTrying) {
   start("reconnect_delay = \"10ms\"\nreconnect_delay_max = \"20ms\"\n", "host=" + dir_.path() + " user=x dbname=x");
   auto peer = observer();
@@ -151,6 +182,28 @@ TEST_F(ListenerProcess, OnceItTellsByItsExitCodeWhetherNotificationsWork) {
 TEST_F(ListenerProcess, AWrongConfigurationIsExit78) {
   EXPECT_EQ(exit_code({"--config", config("heartbeat_interval = \"1ms\"\n", conninfo_)}), 78);
   EXPECT_EQ(exit_code({"--config", dir_.path() + "/none.toml"}), 78);
+}
+
+TEST_F(ListenerProcess, TheSocketIsForItsUserAndForTheGroupThatMaySubscribe) {
+  start();
+  observer();
+  struct stat socket {}, directory {};
+  ASSERT_EQ(::stat(hub().c_str(), &socket), 0);
+  EXPECT_EQ(socket.st_mode & 07777, 0660u);
+  EXPECT_EQ(socket.st_gid, ::getegid());
+  EXPECT_EQ(listener_->terminate(), 0);
+  if (::geteuid() != 0) GTEST_SKIP() << "NOT TESTED: only root may give files to any group";
+  start("group = \"54321\"\n");
+  observer();
+  ASSERT_EQ(::stat(hub().c_str(), &socket), 0);
+  ASSERT_EQ(::stat((dir_.path() + "/run").c_str(), &directory), 0);
+  EXPECT_EQ(socket.st_mode & 07777, 0660u);
+  EXPECT_EQ(socket.st_gid, 54321u);
+  EXPECT_EQ(directory.st_mode & 07777, 0750u);
+  EXPECT_EQ(directory.st_gid, 54321u);
+  EXPECT_EQ(listener_->terminate(), 0);
+  EXPECT_EQ(exit_code({"--config", config("group = \"no_such_group_here\"\n", conninfo_)}), 78);
+  EXPECT_TRUE(listener_->logged("listener.group: there is no group no_such_group_here"));
 }
 
 TEST_F(ListenerProcess, ASecondListenerOnOneSocketIsExit78AndTheFirstGoesOn) {

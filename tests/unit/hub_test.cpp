@@ -1,5 +1,6 @@
 #include "listener/hub.hpp"
 
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -163,38 +164,176 @@ TEST_F(HubTest, ASubscriberThatNeverReadsIsHungUpOn) {
   EXPECT_FALSE(idle.eof());
 }
 
-TEST_F(HubTest, ASubscriberForWhomNothingWaitsIsNeverHungUpOn) {
-  serve({.max_subscribers = 8, .patience = {.hello_within = 1h, .stalled_after = 1ms}});
+TEST_F(HubTest, OneUnreadLineIsEnoughAndWhoHasReadAllIsNeverHungUpOn) {
+  serve({.max_subscribers = 8, .patience = {.hello_within = 1h, .stalled_after = 100ms}});
   auto quiet = subscriber("observer", "o");
-  test::run_turns(loop_, 50);
-  EXPECT_EQ(hub_->subscribers(), 1u);
+  for (int round = 1; round <= 3; ++round) {  // each lasts as long as a reader may be idle
+    auto stopped = subscriber("resumer", "g");
+    hub_->notification(kKind, payload(round));
+    ASSERT_TRUE(until([&] { return quiet.count(wake(round)) == 1; }));
+    ASSERT_TRUE(until([&] { return hub_->subscribers() == 1; }));  // one line lies in its socket, and nothing else
+    EXPECT_EQ(counter(Counter::hub_stalled), static_cast<std::uint64_t>(round));
+  }
   EXPECT_FALSE(quiet.eof());
 }
 
-TEST_F(HubTest, AnotherUserIsRefused) {
-  if (::geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+TEST_F(HubTest, WhoReadsSlowlyIsNotHungUpOn) {
+  serve({.max_subscribers = 8, .patience = {.hello_within = 1h, .stalled_after = 200ms}});
+  auto slow = subscriber("resumer", "slow");
+  auto clock = subscriber("resumer", "clock");  // reads nothing more: hung up on when its time is over
+  std::size_t read = 0;
+  for (int i = 0; counter(Counter::hub_stalled) == 0; ++i) {
+    hub_->notification(kKind, payload(i));
+    // It reads a line after the next one has come: something always waits for it.
+    if (i % 2 == 1) read += slow.lines().size();
+    slow.forget();
+    test::run_turns(loop_, 2);
+  }
+  EXPECT_GT(read, 0u);
+  EXPECT_TRUE(clock.eof());
+  EXPECT_EQ(hub_->subscribers(), 1u);
+}
+
+TEST_F(HubTest, WhenAMemberLeavesWithHintsTheOthersOfItsGroupAreToldToLook) {
+  serve();
+  auto first = subscriber("resumer", "g");
+  auto second = subscriber("resumer", "g");
+  auto other = subscriber("resumer", "h");
+  auto watcher = subscriber("observer", "g");
+  const std::string departure = R"({"resync":"departure"})";
+  for (int i = 0; i < 20; ++i) hub_->notification(kKind, payload(i));
+  ASSERT_TRUE(until([&] { return other.lines().size() == 22; }));
+  EXPECT_GT(first.lines().size(), 2u);  // it has read them, and dies before it acts
+  first.hang_up();
+  ASSERT_TRUE(until([&] { return second.count(departure) == 1; }));
+  EXPECT_EQ(counter(Counter::hub_departures), 1u);
+  second.hang_up();
+  ASSERT_TRUE(until([&] { return hub_->subscribers() == 2; }));
+  hub_->notification(kKind, payload(1));
+  ASSERT_TRUE(until([&] { return other.count(wake(1)) == 2 && watcher.count(wake(1)) == 2; }));
+  EXPECT_EQ(other.count(departure) + watcher.count(departure), 0);
+}
+
+TEST_F(HubTest, WhenAMemberReadsNothingTheOthersOfItsGroupAreToldToLook) {
+  serve({.max_subscribers = 8, .patience = {.hello_within = 1h, .stalled_after = 50ms}});
+  auto stopped = subscriber("resumer", "g");
+  for (int i = 0; i < 20; ++i) hub_->notification(kKind, payload(i));  // alone in its group: all go to it
+  auto second = subscriber("resumer", "g");
+  ASSERT_TRUE(until([&] { return second.count(R"({"resync":"departure"})") == 1; }));
+  EXPECT_EQ(counter(Counter::hub_stalled), 1u);
+}
+
+TEST_F(HubTest, AMemberThatWasToldNothingOfLateLeavesUnnoticed) {
+  serve({.max_subscribers = 8, .patience = {}, .hints_matter = 20ms});
+  auto first = subscriber("resumer", "g");
+  hub_->notification(kKind, payload(1));
+  auto second = subscriber("resumer", "g");
+  auto never = subscriber("resumer", "g");
+  bool old = false;
+  io::Alarm later(loop_, [&] { old = true; });
+  later.set_in(30ms);
+  ASSERT_TRUE(until([&] { return old; }));
+  never.hang_up();
+  first.hang_up();
+  ASSERT_TRUE(until([&] { return hub_->subscribers() == 1; }));
+  EXPECT_EQ(counter(Counter::hub_departures), 0u);
+  EXPECT_EQ(second.lines().size(), 2u);
+}
+
+TEST_F(HubTest, MembersThatComeAndGoCannotMakeTheOthersLookWithoutEnd) {
+  serve({.max_subscribers = 64, .patience = {}, .departures_apart = 1h});
+  auto stays = subscriber("resumer", "g");
+  for (int i = 0; i < 30; ++i) {
+    auto passing = subscriber("resumer", "g");
+    hub_->notification(kKind, "");  // to both
+    passing.hang_up();
+    ASSERT_TRUE(until([&] { return hub_->subscribers() == 1; }));
+  }
+  EXPECT_EQ(counter(Counter::hub_departures), 1u);
+  EXPECT_EQ(stays.count(R"({"resync":"departure"})"), 1);
+}
+
+TEST_F(HubTest, ADepartureThatComesTooEarlyIsToldLater) {
+  serve({.max_subscribers = 64, .patience = {}, .departures_apart = 50ms});
+  auto stays = subscriber("resumer", "g");
+  for (int i = 0; i < 2; ++i) {
+    auto passing = subscriber("resumer", "g");
+    hub_->notification(kKind, "");
+    passing.hang_up();
+    ASSERT_TRUE(until([&] { return hub_->subscribers() == 1; }));
+  }
+  ASSERT_TRUE(until([&] { return stays.count(R"({"resync":"departure"})") == 2; }));
+}
+
+constexpr uid_t kNobody = 65534;
+
+// What the hub says first to a process of this user and these groups. Needs to be root.
+class Stranger {
+ public:
+  Stranger(const std::string& path, gid_t group, std::vector<gid_t> further, std::string expected) {
+    pid_ = ::fork();
+    if (pid_ != 0) return;
+    if (::setgroups(further.size(), further.data()) != 0 || ::setresgid(group, group, group) != 0 ||
+        ::setresuid(kNobody, kNobody, kNobody) != 0) {
+      ::_exit(2);
+    }
+    auto fd = io::connect_unix(path);
+    const std::string hello_line = hello("observer", "o") + "\n";
+    if (!fd || ::send(fd->get(), hello_line.data(), hello_line.size(), MSG_NOSIGNAL) < 0) ::_exit(3);
+    pollfd wait{.fd = fd->get(), .events = POLLIN, .revents = 0};
+    if (::poll(&wait, 1, 60'000) != 1) ::_exit(4);
+    BarePeer peer(std::move(*fd));
+    ::_exit(!peer.lines().empty() && peer.lines()[0] == expected ? 0 : 5);
+  }
+  // Its exit code, once it has ended.
+  std::optional<int> ended() {
+    int status = -1;
+    if (::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+ private:
+  pid_t pid_ = -1;
+};
+
+TEST_F(HubTest, OnlyOurOwnUserRootAndMembersOfTheGroupMaySubscribe) {
+  if (::geteuid() != 0) GTEST_SKIP() << "NOT TESTED: only root can become somebody else";
+  constexpr gid_t kGroup = 54321, kElse = 54322;
+  serve({.max_subscribers = 8, .patience = {}, .group = kGroup});
+  ASSERT_EQ(::chmod(dir_.file("").c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(path_.c_str(), 0666), 0);
+  const std::string refused = R"({"refused":"uid 65534 may not subscribe"})", welcome = R"({"welcome":1,"live":false})";
+  struct Row {
+    gid_t group;
+    std::vector<gid_t> further;
+    std::string answer;
+  };
+  for (const Row& row : {Row{kElse, {}, refused}, Row{kElse, {kElse, 1}, refused}, Row{kGroup, {}, welcome},
+                         Row{kElse, {kElse, kGroup}, welcome}}) {
+    Stranger stranger(path_, row.group, row.further, row.answer);
+    std::optional<int> code;
+    ASSERT_TRUE(until([&] { return (code = stranger.ended()).has_value(); }));
+    EXPECT_EQ(*code, 0) << row.group << " " << row.further.size();
+  }
+  EXPECT_EQ(counter(Counter::hub_strangers), 2u);
+}
+
+TEST_F(HubTest, WithoutAGroupNobodyElseMaySubscribe) {
+  if (::geteuid() != 0) GTEST_SKIP() << "NOT TESTED: only root can become somebody else";
   serve();
   ASSERT_EQ(::chmod(dir_.file("").c_str(), 0755), 0);
   ASSERT_EQ(::chmod(path_.c_str(), 0666), 0);
-  const pid_t stranger = ::fork();
-  if (stranger == 0) {
-    constexpr uid_t kNobody = 65534;
-    if (::setresuid(kNobody, kNobody, kNobody) != 0) ::_exit(2);
-    auto fd = io::connect_unix(path_);
-    pollfd wait{.fd = fd ? fd->get() : -1, .events = POLLIN, .revents = 0};
-    if (!fd || ::poll(&wait, 1, 60'000) != 1) ::_exit(3);
-    BarePeer peer(std::move(*fd));
-    ::_exit(peer.lines() == Lines{R"({"refused":"uid 65534 may not subscribe"})"} ? 0 : 4);
-  }
-  int status = -1;
-  ASSERT_TRUE(until([&] { return ::waitpid(stranger, &status, WNOHANG) == stranger; }));
-  EXPECT_EQ(status, 0);
+  Stranger stranger(path_, 0, {0}, R"({"refused":"uid 65534 may not subscribe"})");  // root's group is not root
+  std::optional<int> code;
+  ASSERT_TRUE(until([&] { return (code = stranger.ended()).has_value(); }));
+  EXPECT_EQ(*code, 0);
 }
 
 TEST_F(HubTest, WhoSaysNothingIsHungUpOn) {
   serve({.max_subscribers = 8, .patience = {.hello_within = 5ms, .stalled_after = 1h}});
   auto mute = connect();
   ASSERT_TRUE(until([&] { return mute.eof(); }));
+  EXPECT_EQ(counter(Counter::hub_nonsense), 1u);
 }
 
 TEST_F(HubTest, GarbageClosesThatPeerOnly) {
@@ -206,6 +345,8 @@ TEST_F(HubTest, GarbageClosesThatPeerOnly) {
     bad.say(bytes);
     ASSERT_TRUE(until([&] { return bad.eof(); })) << bytes.substr(0, 20);
   }
+  EXPECT_EQ(counter(Counter::hub_nonsense), 5u);
+  EXPECT_EQ(counter(Counter::hub_versions), 0u);
   hub_->notification(kKind, payload(1));
   ASSERT_TRUE(until([&] { return good.count(wake(1)) == 1; }));
 }
@@ -216,6 +357,8 @@ TEST_F(HubTest, AnotherVersionIsRefusedWithTheReason) {
   peer.say(R"({"hello":2,"role":"resumer","group":"g","channels":[]})");
   ASSERT_TRUE(until([&] { return peer.eof(); }));
   EXPECT_EQ(peer.lines(), (Lines{R"({"refused":"hello: version 2, this hub speaks version 1"})"}));
+  EXPECT_EQ(counter(Counter::hub_versions), 1u);
+  EXPECT_EQ(counter(Counter::hub_nonsense), 0u);
 }
 
 TEST_F(HubTest, WhoSpeaksAfterItsHelloIsHungUpOn) {
@@ -224,6 +367,7 @@ TEST_F(HubTest, WhoSpeaksAfterItsHelloIsHungUpOn) {
   peer.say(hello("resumer", "g"));
   ASSERT_TRUE(until([&] { return peer.eof(); }));
   EXPECT_TRUE(until([&] { return counter(Counter::subscribers) == 0; }));
+  EXPECT_EQ(counter(Counter::hub_nonsense), 1u);
 }
 
 TEST_F(HubTest, OneTooManyIsRefusedAndAPlaceThatIsFreeAgainIsGiven) {
@@ -233,6 +377,7 @@ TEST_F(HubTest, OneTooManyIsRefusedAndAPlaceThatIsFreeAgainIsGiven) {
   auto third = connect();
   ASSERT_TRUE(until([&] { return third.eof(); }));
   EXPECT_EQ(third.lines(), (Lines{R"({"refused":"too many subscribers, at most 2"})"}));
+  EXPECT_EQ(counter(Counter::hub_crowded), 1u);
   first.hang_up();
   ASSERT_TRUE(until([&] { return hub_->subscribers() == 1; }));
   auto fourth = subscriber("resumer", "g");
