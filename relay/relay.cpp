@@ -42,7 +42,7 @@ class Relay final : public proc::Service {
                .on_notification = {}}),
         store_(conn_.conn()),
         sink_(process.loop(), {.url = config_.sink_url, .timeout = config_.delivery_timeout, .parallel = parallel()}),
-        sweeper_(process.loop(), {.poll = config_.outbox_interval, .fallback = config_.fallback_interval},
+        sweeper_(process.loop(), {.poll = config_.outbox_interval, .fallback = config_.fallback_interval, .spread = config_.gap_spread},
                  [this](proc::Why why) { look(why); }),
         heartbeat_(process.loop(), [this] { heartbeat(); }),
         schema_again_(process.loop(), [this] { check_schema(); }),
@@ -50,7 +50,7 @@ class Relay final : public proc::Service {
         hub_(process.loop(), config_.hub_path(),
              {.role = "relay", .group = "relay", .channels = {proc::kOutboxPending}, .session = std::nullopt},
              {.on_wake = [this](std::string_view, std::string_view) { sweeper_.hint(); },
-              .on_resync = [this](std::string_view) { on_resync(); },
+              .on_resync = [this](std::string_view why) { on_resync(why); },
               .on_live = [this](bool live) { on_live(live); },
               .on_gone = {}}) {}
 
@@ -192,9 +192,9 @@ class Relay final : public proc::Service {
 
   // --- what the hub says ---------------------------------------------------------------------------------------------
 
-  void on_resync() {
+  void on_resync(std::string_view why) {
     slot_.add(Counter::resyncs);
-    sweeper_.resync();
+    sweeper_.resync(why);
   }
 
   void on_live(bool live) {

@@ -80,9 +80,9 @@ Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_p
                   sweeper_.hint();
                 },
             .on_resync =
-                [this](std::string_view) {
+                [this](std::string_view why) {
                   slot_.add(Counter::resyncs);
-                  sweeper_.resync();
+                  sweeper_.resync(why);
                 },
             .on_live =
                 [this](bool live) {
@@ -91,7 +91,7 @@ Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_p
                   sweeper_.live(live);
                 },
             .on_gone = {}}),
-      sweeper_(process.loop(), {.poll = config_.workflow_interval, .fallback = config_.fallback_interval},
+      sweeper_(process.loop(), {.poll = config_.workflow_interval, .fallback = config_.fallback_interval, .spread = config_.gap_spread},
                [this](proc::Why why) { look(why); }),
       heart_(process.loop(), [this] { beat(); }),
       hurry_(process.loop(), [this] { hurry(); }),

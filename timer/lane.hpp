@@ -31,7 +31,7 @@ class Lane {
   void start() { sweeper_.start(); }
   void stop() { sweeper_.stop(); }
   void live(bool heard) { sweeper_.live(heard); }
-  void resync() { sweeper_.resync(); }
+  void resync(std::string_view why) { sweeper_.resync(why); }
   void hint(const Hint& hint);
   [[nodiscard]] bool looking() const { return sweeper_.looking(); }
 

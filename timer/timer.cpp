@@ -45,7 +45,7 @@ class Timer final : public proc::Service {
         hub_(process.loop(), config_.hub_path(),
              {.role = "timer", .group = "timer", .channels = {proc::kTimerExpired}, .session = std::nullopt},
              {.on_wake = [this](std::string_view, std::string_view payload) { on_hint(payload); },
-              .on_resync = [this](std::string_view) { on_resync(); },
+              .on_resync = [this](std::string_view why) { on_resync(why); },
               .on_live = [this](bool live) { on_live(live); },
               .on_gone = [this](std::int64_t session) { on_gone(session); }}) {}
 
@@ -77,7 +77,7 @@ class Timer final : public proc::Service {
     return {.name = name,
             .kinds = kinds,
             .limit = config_.max_timers,
-            .intervals = {.poll = poll, .fallback = config_.fallback_interval}};
+            .intervals = {.poll = poll, .fallback = config_.fallback_interval, .spread = config_.gap_spread}};
   }
 
   Lane::Handlers lane_handlers(bool& looked) {
@@ -157,12 +157,12 @@ class Timer final : public proc::Service {
     if (hint.kind == "timeout" || hint.kind.empty()) timeouts_.hint(hint);
   }
 
-  void on_resync() {
+  void on_resync(std::string_view why) {
     slot_.add(Counter::resyncs);
-    sleeps_.resync();
-    timeouts_.resync();
+    sleeps_.resync(why);
+    timeouts_.resync(why);
     reaper_.gap();
-    reap_sweep_.resync();
+    reap_sweep_.resync(why);
   }
 
   void on_live(bool live) {

@@ -47,6 +47,7 @@ struct Config {
 
   // [poll]
   ms fallback_interval{};         // 30s: while notifications work
+  ms gap_spread{};                // 500ms
   ms workflow_interval{};         // 1s: while they do not
   ms timer_interval{};            // 1s
   ms channel_timeout_interval{};  // 5s

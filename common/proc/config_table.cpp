@@ -95,6 +95,10 @@ const Setting kSettings[] = {
 
   {.section = "poll", .key = "fallback_interval", .member = &Config::fallback_interval, .fallback = S("30s"),
    .lowest = 10, .highest = kDay, .sentence = "How often to look at the tables while notifications work."},
+  {.section = "poll", .key = "gap_spread", .member = &Config::gap_spread, .fallback = S("500ms"),
+   .lowest = 0, .highest = kMinute,
+   .sentence = "Over how long the looks of all processes are spread when notifications are heard again: after a restart "
+               "of the database a hundred hosts hear of it in the same moment."},
   {.section = "poll", .key = "workflow_interval", .member = &Config::workflow_interval, .fallback = S("1s"),
    .lowest = 10, .highest = kHour,
    .sentence = "How often resumers look for workflows while notifications do not work."},

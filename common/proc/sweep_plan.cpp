@@ -14,12 +14,19 @@ void SweepPlan::start(Time now) {
 void SweepPlan::stop() {
   started_ = false;
   resync_ = hint_ = more_ = false;
+  gap_.reset();
   asked_.reset();
 }
 
 void SweepPlan::hint() { hint_ = true; }
 
 void SweepPlan::resync() { resync_ = true; }
+
+void SweepPlan::gap(Time now) {
+  if (gap_) return;  // the look that is due covers this one too
+  const auto longest = std::chrono::duration_cast<Span>(intervals_.spread).count();
+  gap_ = now + Span(std::uniform_int_distribution<Span::rep>(0, std::max<Span::rep>(longest, 0))(rng_));
+}
 
 void SweepPlan::live(Time now, bool heard) {
   if (heard == heard_) return;
@@ -47,6 +54,7 @@ std::optional<SweepPlan::Time> SweepPlan::due() const {
   Time when = poll_due_;
   if (resync_ || more_) when = ended_;  // at once
   if (hint_) when = std::min(when, hint_due());
+  if (gap_) when = std::min(when, *gap_);
   if (asked_) when = std::min(when, *asked_);
   return when;
 }
@@ -55,8 +63,10 @@ std::optional<Why> SweepPlan::begin(Time now) {
   const auto when = due();
   if (!when || *when > now) return std::nullopt;
   const bool asked = asked_ && *asked_ <= now;
-  const Why why = resync_ ? Why::resync : hint_ ? Why::hint : more_ || asked ? Why::more : Why::poll;
+  // Whatever causes it, it begins after the gap: it is the look the gap asks for.
+  const Why why = resync_ || gap_ ? Why::resync : hint_ ? Why::hint : more_ || asked ? Why::more : Why::poll;
   resync_ = hint_ = more_ = false;
+  gap_.reset();
   asked_.reset();
   looking_ = true;
   begun_ = now;

@@ -17,6 +17,7 @@ struct SweepIntervals {
   std::chrono::milliseconds poll;         // while notifications are not heard
   std::chrono::milliseconds fallback;     // while they are
   std::chrono::milliseconds debounce{5};  // between looks caused by hints
+  std::chrono::milliseconds spread{0};    // over which the looks of all hosts after a gap are spread
 };
 
 class SweepPlan {
@@ -29,6 +30,7 @@ class SweepPlan {
   void stop();
   void hint();
   void resync();
+  void gap(Time now);  // a resync that every host hears in the same moment: the look is due within `spread`
   void live(Time now, bool heard);
   void look_in(Time now, Span delay);
   void done(Time now, bool full);
@@ -50,6 +52,7 @@ class SweepPlan {
   bool looking_ = false;
   bool heard_ = false;
   bool resync_ = false;
+  std::optional<Time> gap_;  // when the look after a gap is due
   bool hint_ = false;
   bool more_ = false;
   std::optional<Time> asked_;  // look_in()

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/io/alarm.hpp"
+#include "common/proc/hub_wire.hpp"
 
 namespace romancy::proc {
 
@@ -65,6 +66,12 @@ void Sweeper::hint() {
 
 void Sweeper::resync() {
   state_->plan.resync();
+  state_->arm();
+}
+
+void Sweeper::resync(std::string_view why) {
+  if (why != resync_why(ResyncWhy::gap) && why != resync_why(ResyncWhy::listener)) return resync();
+  state_->plan.gap(State::now());
   state_->arm();
 }
 

@@ -32,6 +32,7 @@ TEST(Config, AnEmptyFileMeansTheDocumentedDefaults) {
   EXPECT_EQ(config->reconnect_delay, 100ms);
   EXPECT_EQ(config->reconnect_delay_max, 60s);
   EXPECT_EQ(config->fallback_interval, 30s);
+  EXPECT_EQ(config->gap_spread, 500ms);
   EXPECT_EQ(config->workflow_interval, 1s);
   EXPECT_EQ(config->timer_interval, 1s);
   EXPECT_EQ(config->channel_timeout_interval, 5s);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -126,6 +127,52 @@ TEST(SweepPlan, AResyncIsNotDebouncedAndOutranksAHint) {
   EXPECT_EQ(desk.plan.begin(desk.now), Why::resync);
 }
 
+TEST(SweepPlan, AfterAGapAHundredHostsLookOnceEachAndNotAtOnce) {
+  std::vector<std::chrono::nanoseconds> waits;
+  for (std::uint64_t host = 0; host < 100; ++host) {
+    SweepPlan plan({.poll = 1s, .fallback = 30s, .spread = 500ms}, host);
+    const Time now{1h};
+    plan.start(now);
+    plan.begin(now);
+    plan.done(now, false);
+    plan.live(now, true);
+    plan.gap(now);
+    plan.gap(now);  // a second one before the look puts nothing off
+    const Time due = *plan.due();
+    waits.push_back(due - now);
+    EXPECT_EQ(plan.begin(due), Why::resync);
+    plan.done(due, false);
+    EXPECT_GE(*plan.due() - due, 24s) << "one look is enough";
+  }
+  std::sort(waits.begin(), waits.end());
+  EXPECT_GE(waits.front(), 0ms);
+  EXPECT_LE(waits.back(), 500ms);
+  EXPECT_LT(waits[25], 250ms);  // spread out, not bunched
+  EXPECT_GT(waits[75], 250ms);
+  for (std::size_t i = 0; i + 10 < waits.size(); ++i) EXPECT_GT(waits[i + 10] - waits[i], 1ms);
+}
+
+TEST(SweepPlan, AHintDoesNotWaitForTheLookAfterAGapAndIsThatLook) {
+  SweepPlan plan({.poll = 1s, .fallback = 30s, .spread = 10s}, 7);
+  Time now{1h};
+  plan.start(now);
+  plan.begin(now);
+  plan.done(now, false);
+  plan.live(now, true);
+  now += 1s;
+  plan.gap(now);
+  plan.hint();
+  EXPECT_EQ(plan.begin(now), Why::resync);
+  plan.done(now, false);
+  EXPECT_GE(*plan.due() - now, 24s);
+  plan.gap(now);
+  plan.resync();  // this host's own: at once
+  EXPECT_EQ(plan.begin(now), Why::resync);
+  plan.gap(now);  // during a look: that one began before it
+  plan.done(now, false);
+  EXPECT_LE(*plan.due() - now, 10s);
+}
+
 TEST(SweepPlan, LookInIsTheLatestMomentAndTheEarliestAskedForCounts) {
   Desk desk;
   desk.plan.live(desk.now, true);
@@ -236,6 +283,27 @@ TEST(Sweeper, TheIntervalFollowsWhetherNotificationsAreHeard) {
   EXPECT_EQ(looks.seen.size(), 1u);
   looks.sweeper->live(false);
   ASSERT_TRUE(test::run_until(loop, [&] { return looks.seen.size() >= 5; }));
+}
+
+TEST(Sweeper, OnlyAGapThatAllHostsShareIsSpread) {
+  io::Loop loop;
+  Looks looks;
+  looks.sweeper = std::make_unique<Sweeper>(loop, SweepIntervals{.poll = 1h, .fallback = 1h, .spread = 30min}, [&](Why why) {
+    looks.seen.push_back(why);
+    looks.sweeper->done(false);
+  });
+  looks.sweeper->start();
+  ASSERT_TRUE(test::run_until(loop, [&] { return looks.seen.size() == 1; }));
+  looks.sweeper->resync("gap");
+  looks.sweeper->resync("listener");
+  test::run_turns(loop, 50);
+  EXPECT_EQ(looks.seen.size(), 1u);
+  std::size_t seen = 1;
+  for (const char* own : {"connected", "overflow", "departure", "a reason of a later version"}) {
+    looks.sweeper->resync(own);
+    ASSERT_TRUE(test::run_until(loop, [&] { return looks.seen.size() == seen + 1; })) << own;
+    ++seen;
+  }
 }
 
 TEST(Sweeper, MayBeStoppedOrDestroyedFromWithinALook) {
