@@ -72,4 +72,15 @@ Reaper::Sweep Reaper::sweep(Time now, bool hub_tells) {
   return locks ? Sweep::expired_and_free : Sweep::expired;
 }
 
+std::optional<std::chrono::nanoseconds> Reaper::look_again(Time now,
+                                                           std::optional<std::chrono::microseconds> expiry) const {
+  // It was too early for something: when is it time?
+  if (locks_from_ != Time::max() && locks_from_ > now) return locks_from_ - now;
+  if (expired_from_ != Time::max() && expired_from_ > now) return expired_from_ - now;
+  if (!expiry) return std::nullopt;
+  if (expiry->count() >= 0) return *expiry + std::chrono::milliseconds(1);
+  // Expired and still there: somebody holds its row for a moment. Not in a tight loop.
+  return std::max<std::chrono::nanoseconds>(session_timeout_ / 10, std::chrono::milliseconds(50));
+}
+
 }  // namespace romancy::timer

@@ -6,7 +6,12 @@
 //           session time-out has passed; then the ordinary end of its time-out takes over. The lock proves the death:
 //           a hub that hung up on a living worker ends nothing.
 //   locks   the sweep tries the lock of every session: while there is no hub to tell us, and once after each gap.
-//   expiry  nobody heard its heartbeat for a session time-out: its host is gone.
+//   expiry  nobody heard its heartbeat for a session time-out: its host is gone. Nobody tells of that, so the sweep has to
+//           look; but it knows when: the earliest moment at which a session could expire, as the database says after each
+//           sweep. While everybody beats that is two thirds of the time-out ahead, and when a host dies it is the very
+//           moment. A session that begins after a sweep expires a time-out later, so one sweep in less than that sees it.
+//           (Not on the sessions' advisory locks alone: the server of a host that lost its power keeps them until its
+//           own keepalives give up, and behind a transaction pooler they mean nothing.)
 //
 // After a database outage every living worker looks dead (its lock is free, its heartbeat is old) until it has come
 // back. So for one session time-out after a reconnect the sweep ends nothing at all, and after the first connect
@@ -48,6 +53,12 @@ class Reaper {
   };
   // What the sweep that begins now does. `hub_tells`: a hub is there to report deaths.
   Sweep sweep(Time now, bool hub_tells);
+  // After a sweep: in what time the next one at the latest. `expiry`: of the earliest session, from now; none: unknown, or
+  // no session. Nothing: sweep_every() is soon enough.
+  [[nodiscard]] std::optional<std::chrono::nanoseconds> look_again(Time now,
+                                                                  std::optional<std::chrono::microseconds> expiry) const;
+  // +-20 % of this is less than a time-out.
+  [[nodiscard]] std::chrono::milliseconds sweep_every() const { return session_timeout_ * 4 / 5; }
 
  private:
   struct Trial {

@@ -89,11 +89,11 @@ class Timer final : public proc::Service {
                 }};
   }
 
-  // A host that died is noticed by its expired sessions alone, so this sweep does not slow down with the fallback:
-  // a tenth of the session time-out is how much later than the time-out work may go on.
+  // Whatever happens to hints, the sweep finds the expired sessions of a host that died: see reaper.hpp for when.
   proc::Sweeper::Intervals reap_intervals() const {
     return {.poll = config_.timer_interval,
-            .fallback = std::max<std::chrono::milliseconds>(config_.session_timeout / 10, 50ms)};
+            .fallback = Reaper(config_.session_timeout).sweep_every(),
+            .spread = config_.gap_spread};
   }
 
   // --- the database comes and goes -----------------------------------------------------------------------------------
@@ -228,10 +228,10 @@ class Timer final : public proc::Service {
   void sweep_sessions() {
     const auto what = reaper_.sweep(Clock::now(), hub_.live());
     switch (what) {
-      case Reaper::Sweep::nothing: return reap_sweep_.done(false);
+      case Reaper::Sweep::nothing: return sweep_over(std::nullopt);
       case Reaper::Sweep::list:
         return store_.list_sessions([this](const Result<std::vector<std::int64_t>>& sessions) {
-          reap_sweep_.done(false);
+          sweep_over(std::nullopt);
           if (!sessions) return on_error(sessions.error());
           for (const std::int64_t session : *sessions) reaper_.suspect(Clock::now(), session);
           try_sessions();
@@ -239,14 +239,22 @@ class Timer final : public proc::Service {
         });
       case Reaper::Sweep::expired:
       case Reaper::Sweep::expired_and_free:
-        return store_.reap_sessions(what == Reaper::Sweep::expired_and_free,
-                                    [this](const Result<std::vector<Ended>>& ended) {
-                                      reap_sweep_.done(false);
-                                      if (!ended) return on_error(ended.error());
-                                      for (const Ended& session : *ended) session_ended(session, "swept");
-                                      finish_drain();
-                                    });
+        // Two statements, one round trip: the second one sees what the first has left.
+        store_.reap_sessions(what == Reaper::Sweep::expired_and_free, [this](const Result<std::vector<Ended>>& ended) {
+          if (!ended) return on_error(ended.error());
+          for (const Ended& session : *ended) session_ended(session, "swept");
+        });
+        return store_.next_expiry([this](const Result<std::optional<std::chrono::microseconds>>& next) {
+          sweep_over(next.value_or(std::nullopt));
+          if (!next) return on_error(next.error());
+          finish_drain();
+        });
     }
+  }
+
+  void sweep_over(std::optional<std::chrono::microseconds> next_expiry) {
+    reap_sweep_.done(false);
+    if (const auto wait = reaper_.look_again(Clock::now(), next_expiry)) reap_sweep_.look_in(*wait);
   }
 
   void session_ended(const Ended& session, const char* why) {

@@ -49,6 +49,14 @@ void TimerStore::look_ahead(const std::vector<int>& kinds, Reply<Ahead> reply) {
               }));
 }
 
+void TimerStore::next_expiry(Reply<std::optional<std::chrono::microseconds>> reply) {
+  conn_.query(sql::timer::next_expiry, pg::Params{},
+              reader<std::optional<std::chrono::microseconds>>("next_expiry", std::move(reply), [](const Rows& rows) {
+                return rows.is_null(0, 0) ? std::nullopt
+                                          : std::optional(std::chrono::microseconds(rows.int64(0, 0)));
+              }));
+}
+
 void TimerStore::list_sessions(Reply<std::vector<std::int64_t>> reply) {
   conn_.query(sql::timer::list_sessions, pg::Params{},
               reader<std::vector<std::int64_t>>("list_sessions", std::move(reply), [](const Rows& rows) {

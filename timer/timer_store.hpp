@@ -44,6 +44,7 @@ class TimerStore {
   void list_sessions(Reply<std::vector<std::int64_t>> reply);
   void reap_session(std::int64_t session, Reply<std::optional<int>> reply);  // instances freed; none: not ended
   void reap_sessions(bool try_locks, Reply<std::vector<Ended>> reply);
+  void next_expiry(Reply<std::optional<std::chrono::microseconds>> reply);  // from the database's now; none: no session
 
  private:
   pg::Conn& conn_;

@@ -112,5 +112,19 @@ TEST(Reaper, TheListIsBoundedAndTheSweepFindsTheRest) {
   EXPECT_EQ(reaper.sweep(kNow, true), Sweep::list);
 }
 
+TEST(Reaper, TheSweepComesBackWhenASessionCouldExpireAndNotBefore) {
+  Reaper reaper(10s);
+  EXPECT_EQ(reaper.look_again(kNow, std::nullopt), std::nullopt);  // the database is not there
+  reaper.connected(kNow, true);
+  EXPECT_EQ(reaper.look_again(kNow + 1s, 3s), 9s);  // too early to end anything: when it no longer is
+  EXPECT_EQ(reaper.look_again(kNow + 10s, 7s), 7s + 1ms);
+  EXPECT_EQ(reaper.look_again(kNow + 10s, std::nullopt), std::nullopt);  // no session: the interval is enough
+  EXPECT_EQ(reaper.look_again(kNow + 10s, -1us), 1s);                    // expired, and its row is held: not at once
+  EXPECT_LT(reaper.sweep_every() * 6 / 5, 10s);
+  Reaper first(10s);
+  first.connected(kNow, false);
+  EXPECT_EQ(first.look_again(kNow, 3s), 10s);
+}
+
 }  // namespace
 }  // namespace romancy::timer
