@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <map>
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -114,6 +116,59 @@ TEST(Routes, WhenAMemberLeavesOnlyItsInstancesMoveAndComeBackWithIt) {
   }
   routes.join(member(9, 2));  // the same process, subscribed again
   for (const auto& [name, id] : places(routes, 1000)) EXPECT_EQ(id == 9 ? 2 : id, before.at(name));
+}
+
+// Whatever comes and goes in whatever order: only the keys of the one that left move, and only to others of its group;
+// only keys that move to the one that came move at all.
+TEST(Routes, InAnyOrderOfComingAndGoingOnlyTheKeysOfTheOneMove) {
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937_64 random(seed);
+    Routes routes;
+    std::map<std::string, std::map<MemberId, std::uint64_t>> groups{{"a", {}}, {"b", {}}, {"c", {}}};
+    MemberId next = 1;
+    // Instance and group: who gets it.
+    const auto all_places = [&] {
+      std::map<std::pair<int, std::string>, MemberId> places_now;
+      for (int i = 0; i < 200; ++i) {
+        for (const MemberId id : targets(routes, instance(i))) {
+          for (const auto& [name, members] : groups) {
+            if (members.contains(id)) {
+              EXPECT_TRUE(places_now.emplace(std::pair(i, name), id).second) << "two of one group";
+            }
+          }
+        }
+      }
+      return places_now;
+    };
+    auto before = all_places();
+    for (int step = 0; step < 60; ++step) {
+      const std::string name(1, static_cast<char>('a' + random() % 3));
+      auto& members = groups[name];
+      const bool leaves = !members.empty() && random() % 2 == 0;
+      MemberId moved = 0;
+      if (leaves) {
+        moved = std::next(members.begin(), static_cast<std::ptrdiff_t>(random() % members.size()))->first;
+        routes.leave(moved);
+        members.erase(moved);
+      } else {
+        moved = next++;
+        members[moved] = random() % 100'000;  // a process id; two may be the same
+        routes.join(member(moved, members[moved], name));
+      }
+      auto after = all_places();
+      for (const auto& [group_name, its_members] : groups) {
+        for (int i = 0; i < 200; ++i) {
+          const std::pair key(i, group_name);
+          ASSERT_EQ(after.contains(key), !its_members.empty());  // to exactly one, while there is one
+          if (!before.contains(key) || !after.contains(key) || before.at(key) == after.at(key)) continue;
+          ASSERT_EQ(group_name, name);
+          ASSERT_EQ(leaves ? before.at(key) : after.at(key), moved);
+        }
+      }
+      before = std::move(after);
+    }
+  }
 }
 
 TEST(Routes, TwoSubscriptionsOfOneProcessShareToo) {
