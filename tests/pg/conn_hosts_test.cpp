@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/base/unique_fd.hpp"
+#include "common/pg/kept_conn.hpp"
 #include "common/pg/settings.hpp"
 #include "tests/pg/conn_support.hpp"
 #include "tests/support/daemons.hpp"
@@ -156,6 +157,81 @@ TEST_F(ConnTest, TheKindOfServerThatIsWantedIsLookedForInAllHosts) {
     io::run_until(loop, [&] { return r.down.has_value(); });
     EXPECT_EQ(r.down->kind, ErrorKind::retry) << r.down->text;
   }
+}
+
+std::string host_of(const test::PrivateCluster& cluster) {
+  const std::string conninfo = cluster.conninfo();
+  return conninfo.substr(5, conninfo.find(' ') - 5);
+}
+
+TEST_F(ConnTest, OfAStandbyAndAPrimaryTheOneThatIsWantedIsTaken) {
+  test::PrivateCluster standby, primary;
+  standby.become_standby();
+  const std::string both = "host=" + host_of(standby) + "," + host_of(primary) + " user=postgres dbname=postgres";
+  ConnOptions with = options;
+  with.schema.clear();
+  const auto in_recovery = [&](const std::string& conninfo) {
+    with.conninfo = conninfo;
+    Recorded r(loop, with);
+    r.up(loop);
+    std::optional<bool> answer;
+    r.conn->query_text("SELECT pg_is_in_recovery()", [&](Result<Rows> rows) { answer = rows && rows->boolean(0, 0); });
+    io::run_until(loop, [&] { return answer.has_value(); });
+    const auto blocking = Blocking::connect(with)->query("SELECT pg_is_in_recovery()");
+    EXPECT_EQ(blocking->boolean(0, 0), *answer);
+    return *answer;
+  };
+  EXPECT_TRUE(in_recovery(both));  // any: the first
+  for (const char* kind : {"any", "standby", "prefer-standby", "read-only"}) {
+    EXPECT_TRUE(in_recovery(both + " target_session_attrs=" + kind)) << kind;
+  }
+  for (const char* kind : {"read-write", "primary"}) {
+    EXPECT_FALSE(in_recovery(both + " target_session_attrs=" + kind)) << kind;
+  }
+  const std::string turned = "host=" + host_of(primary) + "," + host_of(standby) + " user=postgres dbname=postgres";
+  EXPECT_TRUE(in_recovery(turned + " target_session_attrs=prefer-standby"));  // though it stands second
+}
+
+// Never PQreset, which goes on with what it read before: a password that was changed, a host that moved.
+TEST_F(ConnTest, EachConnectionReadsEverythingAnew) {
+  const auto where = sql("SELECT split_part(current_setting('unix_socket_directories'), ',', 1), "
+                         "current_setting('port'), current_user, current_database()");
+  const test::TempDir dir;
+  const auto service = [&](const std::string& database) {
+    return dir.write("services", "[shop]\nhost=" + where.str(0, 0) + "\nport=" + where.str(0, 1) + "\nuser=" +
+                                     where.str(0, 2) + "\ndbname=" + database + "\n");
+  };
+  const Variables variables({{"PGSERVICEFILE", service(where.str(0, 3))}});
+  ConnOptions with = options;
+  with.conninfo = "service=shop";
+  with.schema.clear();
+  int ups = 0;
+  KeptConn kept(loop, with, Backoff(1ms, 10ms), {.on_up = [&] { ++ups; }, .on_down = {}, .on_notification = {}});
+  kept.open();
+  const auto database = [&] {
+    std::string name;
+    kept.conn().query_text("SELECT current_database()", [&](Result<Rows> rows) { name = rows->str(0, 0); });
+    io::run_until(loop, [&] { return !name.empty(); });
+    return name;
+  };
+  io::run_until(loop, [&] { return ups == 1; });
+  EXPECT_EQ(database(), where.str(0, 3));
+  service("postgres");
+  terminate(kept.conn().backend_pid());
+  io::run_until(loop, [&] { return ups == 2; });
+  EXPECT_EQ(database(), "postgres");
+}
+
+TEST_F(ConnTest, WhatTheServerSaysUnaskedIsLoggedWithItsCode) {
+  Recorded r(loop, options);
+  r.up(loop);
+  testing::internal::CaptureStderr();
+  bool answered = false;
+  r.conn->query_text("DO $$ BEGIN RAISE WARNING 'disk nearly full' USING ERRCODE = '53100'; END $$",
+                     [&](const Result<Rows>& rows) { answered = rows.has_value(); });
+  io::run_until(loop, [&] { return answered; });
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("PostgreSQL says text=\"disk nearly full\" sqlstate=53100"));
 }
 
 }  // namespace

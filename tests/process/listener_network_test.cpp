@@ -190,6 +190,26 @@ TEST_F(ListenerNetwork, AStandbyIsNamedAndPolledOnlyUntilItIsPromoted) {
   EXPECT_EQ(peer.lines(), (std::vector<std::string>{kDeaf, kLive, kGap}));
 }
 
+TEST_F(ListenerNetwork, AFailoverIsFollowedOverTheListOfHosts) {
+  PrivateCluster first, second;
+  second.become_standby();
+  const auto host = [](const PrivateCluster& cluster) {
+    return cluster.conninfo().substr(5, cluster.conninfo().find(' ') - 5);
+  };
+  start(kQuick, "host=" + host(second) + "," + host(first) +
+                    " user=postgres dbname=postgres target_session_attrs=read-write");
+  auto peer = live_observer();  // on the second of the list: the first is a standby
+  first.stop("immediate");
+  ASSERT_TRUE(eventually([&] { return peer.count(kDeaf) == 1; })) << listener_->log();
+  second.promote();
+  ASSERT_TRUE(eventually([&] { return peer.count(kGap) == 1; })) << listener_->log();
+  const auto speak = pg::Blocking::connect(
+      {.conninfo = second.conninfo(), .application_name = "test", .schema = "", .set = {}})
+          ->query("SELECT pg_notify($1, $2)", pg::Params(schema_ + "_outbox_pending", R"({"on":"the new one"})"));
+  ASSERT_TRUE(speak.has_value());
+  EXPECT_TRUE(eventually([&] { return peer.lines().back() == R"({"wake":"outbox_pending","payload":{"on":"the new one"}})"; }));
+}
+
 // A network of its own with two ends: the listener lives at one, PostgreSQL listens at the other.
 class Wire {
  public:
