@@ -10,7 +10,17 @@ namespace {
 
 class Noted : public OwnScenario {
  protected:
-  void start_worker(int number) { system.start_worker(number, {{"SCENARIO_HOOKS", path()}}); }
+  // And waits until it serves: one that is asked to stop before it listens to signals ends as if it were killed.
+  void start_worker(int number) {
+    system.start_worker(number, {{"SCENARIO_HOOKS", path()}});
+    const int starts = ++starts_[number];
+    ASSERT_TRUE(eventually([&] {
+      const std::string log = system.worker(number).log();  // also of those before it
+      int ready = 0;
+      for (auto at = log.find(" ready"); at != log.npos; at = log.find(" ready", at + 1)) ++ready;
+      return ready >= starts;
+    })) << system.worker(number).log();
+  }
   void start_others() {
     if (GetParam().hearing != Hearing::polling) system.start_listener();
     system.start_timer();
@@ -88,6 +98,7 @@ class Noted : public OwnScenario {
  private:
   std::string path() const { return system.dir().path() + "/hooks"; }
   std::vector<std::string> undecided_;
+  std::map<int, int> starts_;
 };
 ROMANCY_THEME(HooksTold, Noted);
 
