@@ -89,7 +89,6 @@ const auto odd = romancy::transactional(
     {.retry = {.attempts = 2, .first_interval = 1ms}});
 
 // Its first attempt never returns by itself: it waits for the row that the second one writes.
-std::atomic<int> late_returns = 0;
 std::atomic<bool> second_made = false;
 const auto sluggish = romancy::activity(
     "sluggish",

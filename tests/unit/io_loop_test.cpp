@@ -230,12 +230,13 @@ TEST(Watch, AnErrorIsReportedAsReadableAndWritableUntilItIsDealtWith) {
 TEST(Watch, MayBeReplacedOnTheSameDescriptorInItsCallback) {
   Loop loop;
   auto [a, b] = stream_pair();
+  const int fd = a.get();  // clang 14 lets no lambda capture the a of [a, b]
   int turns = 0;
   std::unique_ptr<Watch> watch;
   std::function<void()> renew = [&] {
     watch.reset();
     if (++turns > 5) return;
-    watch = std::make_unique<Watch>(loop, a.get(), [&, captured = std::make_shared<int>(7)](bool, bool) {
+    watch = std::make_unique<Watch>(loop, fd, [&, captured = std::make_shared<int>(7)](bool, bool) {
       renew();
       EXPECT_EQ(*captured, 7);  // the callback outlives the Watch until it returns
     });
