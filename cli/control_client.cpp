@@ -5,9 +5,9 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <utility>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/unique_fd.hpp"
 #include "common/io/line_stream.hpp"
 
@@ -26,7 +26,7 @@ Result<void> wait(int fd, short events, Clock::time_point until) {
     const int ready = left > 0 ? ::poll(&poll, 1, static_cast<int>(left)) : 0;
     if (ready > 0) return {};
     if (ready == 0) return try_again("the supervisor does not answer");
-    if (errno != EINTR) return try_again(std::string("poll: ") + std::strerror(errno));
+    if (errno != EINTR) return try_again(std::string("poll: ") + errno_text(errno));
   }
 }
 
@@ -41,7 +41,7 @@ Result<void> write_line(int fd, const std::string& line, Clock::time_point until
       sent += static_cast<std::size_t>(wrote);
       continue;
     }
-    if (!worth_waiting()) return try_again(std::string("send: ") + std::strerror(errno));
+    if (!worth_waiting()) return try_again(std::string("send: ") + errno_text(errno));
     if (auto ready = wait(fd, POLLOUT, until); !ready) return ready;
   }
   return {};
@@ -58,7 +58,7 @@ Result<std::string> read_line(int fd, Clock::time_point until) {
       continue;
     }
     if (got == 0) return try_again("the supervisor hung up");
-    if (!worth_waiting()) return try_again(std::string("recv: ") + std::strerror(errno));
+    if (!worth_waiting()) return try_again(std::string("recv: ") + errno_text(errno));
     if (auto ready = wait(fd, POLLIN, until); !ready) return tl::unexpected(ready.error());
   }
   return refuse("the reply is longer than " + std::to_string(kLongestReply) + " bytes");

@@ -2,10 +2,10 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <utility>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/json.hpp"
 
 namespace romancy::cli {
@@ -19,7 +19,7 @@ Result<std::string> read_all(std::FILE* file, const std::string& name) {
     text.append(buffer, got);
     if (text.size() > caps.bytes) return refuse(name + ": longer than " + std::to_string(caps.bytes) + " bytes");
   }
-  if (std::ferror(file)) return refuse(name + ": " + std::strerror(errno));
+  if (std::ferror(file)) return refuse(name + ": " + errno_text(errno));
   return text;
 }
 
@@ -32,7 +32,7 @@ Result<std::string> read_source(const std::string& value) {
   if (value.empty() || value[0] != '@') return value;
   const std::string path = value.substr(1);
   const std::unique_ptr<std::FILE, Close> file(std::fopen(path.c_str(), "re"));
-  if (!file) return refuse(path + ": " + std::strerror(errno));
+  if (!file) return refuse(path + ": " + errno_text(errno));
   return read_all(file.get(), path);
 }
 

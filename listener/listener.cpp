@@ -8,9 +8,9 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
-#include <cstring>
 #include <utility>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
 #include "common/io/line_stream.hpp"
 #include "common/proc/hub_wire.hpp"
@@ -33,7 +33,7 @@ SessionOptions session_options(const proc::Config& config) {
 Result<UniqueFd> hub_socket(const proc::Config& config) {
   if (std::getenv(proc::kEnvHub) != nullptr) return UniqueFd(proc::kHubFd);
   if (::mkdir(config.runtime_dir.c_str(), 0750) != 0 && errno != EEXIST) {
-    return refuse("make " + config.runtime_dir + ": " + std::strerror(errno));
+    return refuse("make " + config.runtime_dir + ": " + errno_text(errno));
   }
   return io::listen_unix(config.hub_path());
 }
@@ -61,7 +61,7 @@ void open_to(const proc::Config& config, gid_t group) {
   for (const std::string& path : {config.runtime_dir, config.hub_path()}) {
     if (::chown(path.c_str(), static_cast<uid_t>(-1), group) == 0) continue;
     log::warn("cannot be given to listener.group",
-              {{"path", path}, {"group", config.hub_group}, {"error", std::strerror(errno)}});
+              {{"path", path}, {"group", config.hub_group}, {"error", errno_text(errno)}});
   }
 }
 

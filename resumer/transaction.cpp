@@ -8,9 +8,9 @@
 #include <cctype>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 
 #include "common/base/check.hpp"
+#include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
 #include "common/base/unique_fd.hpp"
 #include "common/pg/sqlstate.hpp"
@@ -53,7 +53,7 @@ class Interrupt {
  public:
   explicit Interrupt(const std::stop_token& stop)
       : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), callback_(stop, Ring{fd_.get()}) {
-    if (!fd_) broken("eventfd", std::strerror(errno));
+    if (!fd_) broken("eventfd", errno_text(errno));
   }
   [[nodiscard]] int fd() const { return fd_.get(); }
 

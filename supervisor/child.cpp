@@ -5,10 +5,10 @@
 #include <sys/wait.h>
 
 #include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <random>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
 #include "common/proc/inherited.hpp"
 #include "supervisor/spawn.hpp"
@@ -96,7 +96,7 @@ void Child::spawn_it() {
   };
   int pair[2] = {-1, -1};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-    failed(std::string("socketpair: ") + std::strerror(errno));
+    failed(std::string("socketpair: ") + errno_text(errno));
     return;
   }
   UniqueFd ours(pair[0]), theirs(pair[1]);
@@ -149,7 +149,7 @@ void Child::terminate_it() {
   if (terminating_) return;
   terminating_ = true;
   log::warn("killed", {{"child", component_.name}, {"pid", pid_}, {"why", why_}});
-  if (::kill(pid_, SIGABRT) != 0) log::warn("kill", {{"child", component_.name}, {"error", std::strerror(errno)}});
+  if (::kill(pid_, SIGABRT) != 0) log::warn("kill", {{"child", component_.name}, {"error", errno_text(errno)}});
   signal_group(SIGCONT);  // a stopped process dies of nothing but SIGKILL
   next_signal_ = SIGKILL;
   due_.set_in(kKillAfter);
@@ -170,7 +170,7 @@ void Child::on_due() {
 void Child::signal_group(int signal) {
   if (::kill(-pid_, signal) == 0) return;
   // ESRCH: it has not come to its setpgid yet, which ours has overtaken only on success.
-  if (::kill(pid_, signal) != 0) log::warn("kill", {{"child", component_.name}, {"error", std::strerror(errno)}});
+  if (::kill(pid_, signal) != 0) log::warn("kill", {{"child", component_.name}, {"error", errno_text(errno)}});
 }
 
 void Child::reaped(int wait_status) {

@@ -4,8 +4,8 @@
 #include <sys/wait.h>
 
 #include <cerrno>
-#include <cstring>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
 #include "common/proc/inherited.hpp"
 #include "supervisor/spawn.hpp"
@@ -40,7 +40,7 @@ void Migration::stop() {
     return;
   }
   const int signal = stops_++ == 0 ? SIGTERM : SIGKILL;
-  if (::kill(pid_, signal) != 0) log::warn("kill", {{"child", "migrate"}, {"error", std::strerror(errno)}});
+  if (::kill(pid_, signal) != 0) log::warn("kill", {{"child", "migrate"}, {"error", errno_text(errno)}});
 }
 
 void Migration::reaped(int wait_status) {

@@ -6,9 +6,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
 #include "common/base/unique_fd.hpp"
 
@@ -31,7 +31,7 @@ void notify(std::string_view state) {
   const ssize_t sent = fd ? ::sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
                                      reinterpret_cast<const sockaddr*>(&address), size)
                           : -1;
-  if (sent < 0) log::warn("systemd not notified", {{"error", std::strerror(errno)}});
+  if (sent < 0) log::warn("systemd not notified", {{"error", errno_text(errno)}});
 }
 
 }  // namespace romancy::supervisor

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
 #include "common/io/line_stream.hpp"
 
@@ -17,12 +17,12 @@ namespace {
 Result<void> make_dir(const std::string& dir) {
   if (::mkdir(dir.c_str(), 0750) == 0) {
     // Whatever the umask: the group may reach the sockets.
-    if (::chmod(dir.c_str(), 0750) != 0) return refuse("runtime.dir " + dir + ": " + std::strerror(errno));
+    if (::chmod(dir.c_str(), 0750) != 0) return refuse("runtime.dir " + dir + ": " + errno_text(errno));
     return {};
   }
-  if (errno != EEXIST) return refuse("runtime.dir " + dir + ": cannot be made: " + std::strerror(errno));
+  if (errno != EEXIST) return refuse("runtime.dir " + dir + ": cannot be made: " + errno_text(errno));
   struct stat status {};
-  if (::stat(dir.c_str(), &status) != 0) return refuse("runtime.dir " + dir + ": " + std::strerror(errno));
+  if (::stat(dir.c_str(), &status) != 0) return refuse("runtime.dir " + dir + ": " + errno_text(errno));
   if (!S_ISDIR(status.st_mode)) return refuse("runtime.dir " + dir + ": not a directory");
   return {};
 }
@@ -40,14 +40,14 @@ Result<UniqueFd> lock_runtime_dir(const std::string& dir) {
   if (auto made = make_dir(dir); !made) return tl::unexpected(made.error());
   const std::string path = dir + "/supervisor.lock";
   UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640));
-  if (!lock) return refuse("lock " + path + ": " + std::strerror(errno));
+  if (!lock) return refuse("lock " + path + ": " + errno_text(errno));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) return refuse("another supervisor" + holder(lock.get()) + " holds " + path);
-    return refuse("lock " + path + ": " + std::strerror(errno));
+    return refuse("lock " + path + ": " + errno_text(errno));
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
   if (::ftruncate(lock.get(), 0) != 0 || ::pwrite(lock.get(), pid.data(), pid.size(), 0) < 0) {
-    return refuse("lock " + path + ": " + std::strerror(errno));
+    return refuse("lock " + path + ": " + errno_text(errno));
   }
   return lock;
 }
@@ -57,7 +57,7 @@ Result<UniqueFd> take_socket(const std::string& path) {
   const bool there = ::lstat(path.c_str(), &status) == 0;
   if (there && S_ISSOCK(status.st_mode)) {
     log::info("socket taken over", {{"path", path}});
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return refuse("socket " + path + ": " + std::strerror(errno));
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return refuse("socket " + path + ": " + errno_text(errno));
   }
   return io::listen_unix(path);
 }

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "common/base/errno_text.hpp"
 #include "common/proc/inherited.hpp"
 
 extern char** environ;
@@ -34,8 +35,7 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
 // From here on: async-signal-safe calls only, no allocation.
 
 [[noreturn]] void give_up(const char* program, const char* what) {
-  const char* error = ::strerrordesc_np(errno);
-  for (const char* part : {"romancy-supervisor: cannot start ", program, ": ", what, ": ", error ? error : "?", "\n"}) {
+  for (const char* part : {"romancy-supervisor: cannot start ", program, ": ", what, ": ", errno_text(errno), "\n"}) {
     if (::write(STDERR_FILENO, part, std::strlen(part)) < 0) break;  // nobody listens: the exit code must do
   }
   ::_exit(kExecFailed);
@@ -79,7 +79,7 @@ Result<pid_t> spawn(const Program& program) {
   const std::string& path = program.command.at(0);
   // Said here, it reaches `romancy status`; said after fork, only the log.
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return try_again("cannot start " + path + ": " + std::strerror(errno));
+  if (::stat(path.c_str(), &status) != 0) return try_again("cannot start " + path + ": " + errno_text(errno));
   if (!S_ISREG(status.st_mode) || ::access(path.c_str(), X_OK) != 0) {
     return try_again("cannot start " + path + ": not an executable file");
   }
@@ -93,7 +93,7 @@ Result<pid_t> spawn(const Program& program) {
   const int error = errno;
   if (pid == 0) become(program, argv.data(), envp.data(), parent);
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
-  if (pid < 0) return try_again("cannot start " + path + ": fork: " + std::strerror(error));
+  if (pid < 0) return try_again("cannot start " + path + ": fork: " + errno_text(error));
   ::setpgid(pid, pid);  // in both: whoever comes first. EACCES: it is past exec, and did it itself
   return pid;
 }

@@ -4,10 +4,10 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <limits>
 
 #include "common/base/check.hpp"
+#include "common/base/errno_text.hpp"
 
 namespace romancy {
 namespace {
@@ -18,7 +18,7 @@ void fill_random(void* to, std::size_t size) {
     const ssize_t got = ::getrandom(at, size, 0);
     if (got < 0) {
       if (errno == EINTR) continue;
-      broken("the kernel gives no random numbers", std::strerror(errno));
+      broken("the kernel gives no random numbers", errno_text(errno));
     }
     at += got;
     size -= static_cast<std::size_t>(got);

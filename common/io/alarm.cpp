@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 
 #include "common/base/check.hpp"
+#include "common/base/errno_text.hpp"
 #include "common/base/unique_fd.hpp"
 #include "common/io/watch.hpp"
 
@@ -38,7 +38,7 @@ struct Alarm::State : std::enable_shared_from_this<Alarm::State> {
     spec.it_value.tv_sec = static_cast<time_t>(at.count() / 1'000'000'000);
     spec.it_value.tv_nsec = static_cast<long>(at.count() % 1'000'000'000);
     if (::timerfd_settime(fd.get(), TFD_TIMER_ABSTIME, &spec, nullptr) != 0)
-      broken("timerfd_settime", std::strerror(errno));
+      broken("timerfd_settime", errno_text(errno));
     armed = at.count() != 0;
   }
 
@@ -52,7 +52,7 @@ struct Alarm::State : std::enable_shared_from_this<Alarm::State> {
 
 Alarm::Alarm(Loop& loop, std::function<void()> on_due) : state_(std::make_shared<State>()) {
   state_->fd.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
-  if (!state_->fd) broken("timerfd_create", std::strerror(errno));
+  if (!state_->fd) broken("timerfd_create", errno_text(errno));
   state_->on_due = std::move(on_due);
   state_->watch = std::make_unique<Watch>(loop, state_->fd.get(), [s = state_.get()](bool, bool) { s->fire(); });
   state_->watch->want(true, false);

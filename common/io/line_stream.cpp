@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <vector>
 
 #include "common/base/check.hpp"
+#include "common/base/errno_text.hpp"
 #include "common/io/watch.hpp"
 
 namespace romancy::io {
@@ -57,7 +57,7 @@ struct LineStream::State : std::enable_shared_from_this<LineStream::State> {
   void start() {
     const int flags = ::fcntl(fd.get(), F_GETFL);
     check(flags >= 0 && ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) == 0, "a LineStream gets an open socket",
-          std::strerror(errno));
+          errno_text(errno));
     watch = std::make_unique<Watch>(loop, fd.get(), [this](bool readable, bool writable) {
       const auto self = shared_from_this();  // a handler may destroy the LineStream
       if (writable && blocked) flush();
@@ -113,7 +113,7 @@ struct LineStream::State : std::enable_shared_from_this<LineStream::State> {
     if (const int error = push(); error != 0) {
       // The peer may have said why before it hung up: hear that first.
       read_lines();
-      shut(std::string("write: ") + std::strerror(error));
+      shut(std::string("write: ") + errno_text(error));
       return;
     }
     const bool was_blocked = std::exchange(blocked, queued() > 0);
@@ -132,7 +132,7 @@ struct LineStream::State : std::enable_shared_from_this<LineStream::State> {
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
         return;
       } else if (errno != EINTR) {
-        shut(std::string("read: ") + std::strerror(errno));
+        shut(std::string("read: ") + errno_text(errno));
       }
     }
   }

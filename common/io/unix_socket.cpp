@@ -7,9 +7,9 @@
 #include <sys/un.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "common/base/check.hpp"
+#include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
 #include "common/io/line_stream.hpp"
 #include "common/io/watch.hpp"
@@ -22,7 +22,7 @@ constexpr int kAcceptsPerTurn = 64;
 constexpr mode_t kSocketUmask = 0117;  // leaves 0660: to connect one needs to be able to write
 
 std::string failed(std::string_view what, const std::string& path, int error) {
-  return std::string(what) + " " + path + ": " + std::strerror(error);
+  return std::string(what) + " " + path + ": " + errno_text(error);
 }
 
 Result<sockaddr_un> address_of(const std::string& path) {
@@ -38,7 +38,7 @@ Result<sockaddr_un> address_of(const std::string& path) {
 
 Result<UniqueFd> new_socket() {
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return try_again(std::string("socket: ") + std::strerror(errno));
+  if (!fd) return try_again(std::string("socket: ") + errno_text(errno));
   return fd;
 }
 
@@ -122,7 +122,7 @@ struct UnixServer::State : std::enable_shared_from_this<UnixServer::State> {
       } else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOMEM || errno == ENOBUFS) {
         break;
       } else {
-        check(errno == EINTR || errno == ECONNABORTED, "a UnixServer gets a listening socket", std::strerror(errno));
+        check(errno == EINTR || errno == ECONNABORTED, "a UnixServer gets a listening socket", errno_text(errno));
       }
     }
     if (turned_away > 0) log::warn("out of file descriptors: clients were turned away", {{"clients", turned_away}});
@@ -143,7 +143,7 @@ UnixServer::UnixServer(Loop& loop, UniqueFd listening, std::function<void(Unique
   // An inherited one may be blocking, and then a client that hangs up between poll and accept would hang the loop.
   const int flags = ::fcntl(state_->fd.get(), F_GETFL);
   check(flags >= 0 && ::fcntl(state_->fd.get(), F_SETFL, flags | O_NONBLOCK) == 0, "a UnixServer gets an open socket",
-        std::strerror(errno));
+        errno_text(errno));
   state_->spare.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   state_->on_connect = std::move(on_connect);
   state_->watch = std::make_unique<Watch>(loop, state_->fd.get(), [s = state_.get()](bool, bool) { s->accept_some(); });

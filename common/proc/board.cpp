@@ -15,6 +15,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "common/base/errno_text.hpp"
+
 namespace romancy::proc {
 namespace {
 
@@ -61,7 +63,7 @@ struct Descriptor {
 };
 
 std::string board_error(const std::string& what, int error) {
-  return "status board " + what + ": " + std::strerror(error);
+  return "status board " + what + ": " + errno_text(error);
 }
 
 // 2^63 * 2^(n/4): where the four buckets of a power of two begin, for a number shifted up to its leading one.

@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <set>
 #include <type_traits>
 #include <utility>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/unique_fd.hpp"
 #include "common/proc/board.hpp"
 #include "common/proc/config_table.hpp"
@@ -211,7 +211,7 @@ Result<Config> parse_config(std::string_view toml, std::string_view name) {
 
 Result<Config> load_config(const std::string& path) {
   const auto failed = [&](int error) {
-    return refuse("configuration " + path + ": cannot be read: " + std::strerror(error));
+    return refuse("configuration " + path + ": cannot be read: " + errno_text(error));
   };
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return failed(errno);

@@ -10,11 +10,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <optional>
 #include <variant>
 #include <utility>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
 #include "common/base/unique_fd.hpp"
 #include "common/io/alarm.hpp"
@@ -109,7 +109,7 @@ bool inherit(Inheritance& got) {
   // First arm, then look: a parent that dies in between is seen by one of the two. Another parent than the
   // supervisor may also be a shell script that started us; then the control socket tells who lives.
   if (::prctl(PR_SET_PDEATHSIG, SIGTERM) != 0) {
-    std::fprintf(stderr, "cannot ask to be told of the supervisor's death: %s; its socket tells\n", std::strerror(errno));
+    std::fprintf(stderr, "cannot ask to be told of the supervisor's death: %s; its socket tells\n", errno_text(errno));
   }
   const bool adopted = ::getppid() != std::atoi(parent.c_str());
   return !adopted || (got.control && !at_eof(got.control.get()));

@@ -6,9 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <stdexcept>
+
+#include "common/base/errno_text.hpp"
 
 namespace romancy::test {
 namespace {
@@ -89,7 +90,7 @@ HttpServer::HttpServer(Script script, int port) : script_(std::move(script)) {
   socklen_t size = sizeof address;
   if (::bind(listening_, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listening_, 128) != 0 ||
       ::getsockname(listening_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    throw std::runtime_error(std::string("http server: ") + std::strerror(errno));
+    throw std::runtime_error(std::string("http server: ") + errno_text(errno));
   }
   port_ = ntohs(address.sin_port);
   acceptor_ = std::thread([this] { accept_all(); });

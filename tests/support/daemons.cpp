@@ -8,11 +8,12 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
+
+#include "common/base/errno_text.hpp"
 
 namespace romancy::test {
 namespace fs = std::filesystem;
@@ -93,7 +94,7 @@ Daemon::~Daemon() {
 }
 
 void Daemon::signal(int number) const {
-  if (!reaped_ && ::kill(pid_, number) != 0) ADD_FAILURE() << "kill " << pid_ << ": " << std::strerror(errno);
+  if (!reaped_ && ::kill(pid_, number) != 0) ADD_FAILURE() << "kill " << pid_ << ": " << errno_text(errno);
 }
 
 void Daemon::kill9() {

@@ -17,12 +17,12 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstring>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 namespace {
@@ -164,7 +164,8 @@ int main(int argc, char** argv) {
   if (!options.log.empty()) {
     log = ::open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (log < 0) {
-      std::fprintf(stderr, "orders_receiver: --log %s: %s\n", options.log.c_str(), std::strerror(errno));
+      std::fprintf(stderr, "orders_receiver: --log %s: %s\n", options.log.c_str(),
+                   std::generic_category().message(errno).c_str());
       return 1;
     }
   }
@@ -188,7 +189,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   if (!options.port_file.empty() && !write_port(options.port_file, port)) {
-    std::fprintf(stderr, "orders_receiver: --port-file %s: %s\n", options.port_file.c_str(), std::strerror(errno));
+    std::fprintf(stderr, "orders_receiver: --port-file %s: %s\n", options.port_file.c_str(),
+                 std::generic_category().message(errno).c_str());
     return 1;
   }
   std::printf("listening on http://127.0.0.1:%d\n", port);
