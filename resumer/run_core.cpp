@@ -194,7 +194,7 @@ void RunCore::ask_to_end(EndRequest request) {
     return;
   }
   if (request.inbox_id) pending_.consumed.push_back(*request.inbox_id);
-  if (!late) tell(HistoryKind::cancel_requested, 0, {}, std::move(request.data));
+  if (!late) tell(HistoryKind::cancel_requested, 0, {}, request.data);
 }
 
 Result<void> RunCore::seen(const std::string& channel, std::span<const InboxRow> rows, bool all) {
@@ -289,7 +289,7 @@ bool RunCore::settle_one() {
   if (!held_.empty() && !busy() && (began_ || info_.generation == 0)) {
     std::string data = std::move(held_.front().data);
     drop_held();
-    if (status_ == Status::running) tell(HistoryKind::cancel_requested, 0, {}, std::move(data));
+    if (status_ == Status::running) tell(HistoryKind::cancel_requested, 0, {}, data);
     return true;
   }
   const std::int64_t most = workflow_.options().max_history;

@@ -95,7 +95,7 @@ class RunCore final : public Run, private detail::Host {
   [[nodiscard]] std::string doing() const;  // in words, for a mismatch
 
   // run_told.cpp: being told
-  void tell(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);  // writes it, then told()
+  void tell(HistoryKind kind, std::int32_t op, std::string_view name, const std::string& data);  // writes it, then told()
   void told(HistoryKind kind, std::int32_t op, const std::string& data);
   void told_cancel(const std::string& data);
   void told_refused(std::int32_t op, const std::string& data);

@@ -25,7 +25,7 @@ Json parsed(const std::string& data) {
 
 }  // namespace
 
-void RunCore::tell(HistoryKind kind, std::int32_t op, std::string_view name, std::string data) {
+void RunCore::tell(HistoryKind kind, std::int32_t op, std::string_view name, const std::string& data) {
   history_.event(kind, op, name, data);
   if (kind == HistoryKind::started && workflow_.options().timeout.count() > 0) {
     pending_.timers.push_back({0, TimerKind::expiry, workflow_.options().timeout, std::nullopt});

@@ -147,9 +147,9 @@ Task<Result<A>> as_task(A&& given) {
                 "romancy: a branch is something Context gives to co_await, a romancy::Task, or a Future");
   static_assert(!std::is_lvalue_reference_v<A>, "romancy: move it: a branch owns what it waits for");
   if constexpr (kIsTask<Plain>) {
-    return std::move(given);
+    return std::forward<A>(given);
   } else {
-    return awaited<Plain>(std::move(given));
+    return awaited<Plain>(std::forward<A>(given));
   }
 }
 

@@ -376,9 +376,8 @@ class Context {
   // ---- outbox ----
   // A row of the outbox: the relay delivers it as a CloudEvent, at least once, with an id that stays the same.
   template <class T>
-  void send_event(std::string_view type, std::string_view source, const T& data, SendEventOptions options = {}) {
-    host_.send_event(type, source, detail::to_text(data, "event " + std::string(type)),
-                     std::move(options.content_type));
+  void send_event(std::string_view type, std::string_view source, const T& data, const SendEventOptions& options = {}) {
+    host_.send_event(type, source, detail::to_text(data, "event " + std::string(type)), options.content_type);
   }
 
   // ---- several things at once: see concurrent.hpp ----
