@@ -16,8 +16,6 @@
 #include "common/base/errno_text.hpp"
 #include "common/proc/inherited.hpp"
 
-extern char** environ;
-
 namespace romancy::supervisor {
 namespace {
 
@@ -55,15 +53,15 @@ bool place(int from, int to) {
   for (int number = 1; number < NSIG; ++number) ::sigaction(number, &standard, nullptr);  // refused for KILL and STOP
   sigset_t none;
   ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
   if (::prctl(PR_SET_PDEATHSIG, SIGTERM) != 0) give_up(argv[0], "PR_SET_PDEATHSIG");  // first arm, then look
   if (::getppid() != parent) ::_exit(0);
   std::array<int, 3> fds = {program.control_fd, program.board_fd, program.hub_fd};
   for (int& fd : fds) {
-    if (fd >= 0 && (fd = ::fcntl(fd, F_DUPFD, kOutOfTheWay)) < 0) give_up(argv[0], "descriptors");
+    if (fd >= 0 && (fd = ::fcntl(fd, F_DUPFD_CLOEXEC, kOutOfTheWay)) < 0) give_up(argv[0], "descriptors");
   }
-  const int null = ::open("/dev/null", O_RDONLY);
-  const int moved = null < 0 ? -1 : ::fcntl(null, F_DUPFD, kOutOfTheWay);
+  const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  const int moved = null < 0 ? -1 : ::fcntl(null, F_DUPFD_CLOEXEC, kOutOfTheWay);
   if (moved < 0 || !place(moved, STDIN_FILENO) || !place(fds[0], proc::kControlFd) || !place(fds[1], proc::kBoardFd) ||
       !place(fds[2], proc::kHubFd)) {
     give_up(argv[0], "descriptors");
@@ -87,12 +85,12 @@ Result<pid_t> spawn(const Program& program) {
   // Blocked until the child has its own handlers: ours would write into the pipe that wakes our loop.
   sigset_t all, before;
   ::sigfillset(&all);
-  ::sigprocmask(SIG_SETMASK, &all, &before);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   const int error = errno;
   if (pid == 0) become(program, argv.data(), envp.data(), parent);
-  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return try_again("cannot start " + path + ": fork: " + errno_text(error));
   ::setpgid(pid, pid);  // in both: whoever comes first. EACCES: it is past exec, and did it itself
   return pid;
