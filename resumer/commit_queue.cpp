@@ -52,10 +52,10 @@ void CommitQueue::pump() {
     return;
   }
   under_way_ = true;
-  send(std::move(batch));
+  send(batch);
 }
 
-void CommitQueue::send(std::shared_ptr<Batch> batch) {
+void CommitQueue::send(const std::shared_ptr<Batch>& batch) {
   std::vector<const CommitItem*> items;
   items.reserve(batch->size());
   for (const Entry& entry : *batch) items.push_back(&entry.item);

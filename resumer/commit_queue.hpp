@@ -38,7 +38,7 @@ class CommitQueue {
   using Batch = std::vector<Entry>;
 
   void pump();
-  void send(std::shared_ptr<Batch> batch);
+  void send(const std::shared_ptr<Batch>& batch);
   void failed(std::shared_ptr<Batch> batch, const Error& error);
 
   io::Loop& loop_;

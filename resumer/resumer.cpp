@@ -161,7 +161,7 @@ void Resumer::adopt(Claimed claimed) {
   slot_.add(Counter::replays);
   if (!claimed.fresh) {
     lease.run = std::move(*run);
-    return replay(lease, claimed.history, std::move(claimed.inbox));
+    return replay(lease, claimed.history, claimed.inbox);
   }
   // It was ours, but the copy went out of the cache: the claim sent no history.
   store_.read_history(lease.instance_id,
@@ -180,7 +180,7 @@ void Resumer::adopt(Claimed claimed) {
                       });
 }
 
-void Resumer::replay(Lease& lease, const std::vector<HistoryRow>& history, std::vector<InboxRow> inbox) {
+void Resumer::replay(Lease& lease, const std::vector<HistoryRow>& history, const std::vector<InboxRow>& inbox) {
   lease.is_new = history.empty();
   lease.run->clock(clock_us());
   if (auto replayed = lease.run->replay(history); !replayed) return park(lease, replayed.error().text);

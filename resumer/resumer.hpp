@@ -83,7 +83,7 @@ class Resumer final : public proc::Service {
   void claimed(Claim claim);
   void end_once();
   void adopt(Claimed claimed);
-  void replay(Lease& lease, const std::vector<HistoryRow>& history, std::vector<InboxRow> inbox);
+  void replay(Lease& lease, const std::vector<HistoryRow>& history, const std::vector<InboxRow>& inbox);
   void deliver(Lease& lease, const std::vector<InboxRow>& inbox);
   void step(Lease& lease, bool look = false);  // look: commit even if there is nothing to write
   void ask_seen(Lease& lease, const std::string& channel, std::int64_t after_id);

@@ -277,7 +277,7 @@ std::string transaction_control(std::string_view sql) {
     }
     return taken;
   };
-  const std::string first = word();
+  std::string first = word();
   static constexpr std::array kOurs = {"BEGIN", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"};
   if (std::find(kOurs.begin(), kOurs.end(), first) != kOurs.end()) return first;
   if ((first == "START" || first == "PREPARE") && word() == "TRANSACTION") return first + " TRANSACTION";

@@ -11,6 +11,7 @@
 
 namespace romancy {
 
+// By value: it is called once, with lists written in place. NOLINTNEXTLINE(performance-unnecessary-value-param)
 int run_worker(int argc, char** argv, std::vector<WorkflowRef> workflows, std::vector<ActivityRef> activities,
                std::shared_ptr<Hooks> hooks) {
   auto registry = resumer::Registry::make(workflows, activities);

@@ -46,6 +46,7 @@ int main(int argc, char** argv) {
                             {nullptr, 0, nullptr, 0}};
   const char* named = std::getenv(proc::kEnvConfig);
   std::string path = named ? named : "";
+  // No thread has been started yet. NOLINTNEXTLINE(concurrency-mt-unsafe)
   for (int choice = 0; (choice = ::getopt_long(argc, argv, "", options, nullptr)) != -1;) {
     switch (choice) {
       case 'c': path = ::optarg; break;

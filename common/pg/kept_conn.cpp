@@ -7,7 +7,7 @@ namespace romancy::pg {
 // The handlers are copied before the call: a handler may destroy the KeptConn, and with it the function that runs.
 KeptConn::KeptConn(io::Loop& loop, ConnOptions options, Backoff backoff, Conn::Handlers handlers)
     : handlers_(std::move(handlers)),
-      backoff_(std::move(backoff)),
+      backoff_(backoff),
       conn_(loop, std::move(options),
             {.on_up =
                  [this] {

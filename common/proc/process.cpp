@@ -57,6 +57,7 @@ std::variant<Arguments, int> read_arguments(int argc, char** argv, const Process
   Arguments arguments{variable(kEnvConfig), false};
   ::opterr = 0;  // the message is ours
   ::optind = 1;
+  // No thread has been started yet. NOLINTNEXTLINE(concurrency-mt-unsafe)
   for (int choice = 0; (choice = ::getopt_long(argc, argv, ":", options, nullptr)) != -1;) {
     switch (choice) {
       case 'c': arguments.config_path = ::optarg; break;
@@ -104,6 +105,7 @@ bool inherit(Inheritance& got) {
     got.board = take(kBoardFd);
     got.slot = std::atoi(slot.c_str());
   }
+  // No thread has been started yet. NOLINTNEXTLINE(concurrency-mt-unsafe)
   for (const char* name : {kEnvControl, kEnvSlot, kEnvParent}) ::unsetenv(name);
   if (parent.empty()) return true;
   // First arm, then look: a parent that dies in between is seen by one of the two. Another parent than the

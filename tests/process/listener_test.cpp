@@ -31,6 +31,7 @@ TEST_F(ListenerProcess, StartedByHandAloneItHandsOnEveryKindOfNotification) {
   EXPECT_EQ(peer.lines(),
             (std::vector<std::string>{
                 R"({"wake":"workflow_resumable","payload":{"instance_id":"i","workflow_name":"w"}})",
+                // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one text in two lines
                 R"({"wake":"timer_expired","payload":{"expires_at":"2030-01-01T00:00:00Z","instance_id":"i",)"
                 R"("timer_id":"sleep:3"}})",
                 R"({"wake":"channel_message","payload":{"channel_name":"c","message_id":4}})",

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "common/base/unique_fd.hpp"
@@ -35,7 +36,7 @@ std::multimap<std::string, pid_t> processes_of(const std::string& config) {
     std::string command = read_proc(entry.path() / "cmdline");
     if (process_gone(pid)) continue;
     if (variables.find("ROMANCY_CONFIG=" + config) == std::string::npos && command.find(config) == std::string::npos) continue;
-    command = command.c_str();  // argv[0]
+    command.erase(std::min(command.find('\0'), command.size()));  // all but argv[0]
     found.emplace(std::filesystem::path(command).filename(), pid);
   }
   return found;

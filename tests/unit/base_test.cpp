@@ -238,7 +238,7 @@ TEST(UniqueFd, ClosesOnceAndMoves) {
   UniqueFd a(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   const int fd = a.get();
   UniqueFd b(std::move(a));
-  EXPECT_FALSE(a);
+  EXPECT_FALSE(a);  // NOLINT(bugprone-use-after-move): what a move leaves behind is what this asks
   EXPECT_EQ(b.get(), fd);
   b.reset();
   EXPECT_EQ(::fcntl(fd, F_GETFD), -1);

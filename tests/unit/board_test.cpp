@@ -99,7 +99,7 @@ TEST_F(BoardTest, CountersGoOnOverIncarnations) {
   ASSERT_TRUE(board);
   for (int incarnation = 1; incarnation <= 3; ++incarnation) {
     const int status = in_child([&] {
-      auto mine = Board::adopt(UniqueFd(::dup(board->fd())));
+      auto mine = Board::adopt(UniqueFd(::fcntl(board->fd(), F_DUPFD_CLOEXEC, 0)));
       if (!mine) return 1;
       Slot slot = mine->slot(5);
       slot.claim("orders.1");
@@ -148,18 +148,18 @@ TEST_F(BoardTest, AWriterKilledInMidWriteNeverBlocksOrConfusesAReader) {
 
 TEST_F(BoardTest, AnotherLayoutIsRefusedSayingWhich) {
   ASSERT_TRUE(Board::create(path()));
-  const UniqueFd file(::open(path().c_str(), O_RDWR));
+  const UniqueFd file(::open(path().c_str(), O_RDWR | O_CLOEXEC));
   const std::uint64_t newer = 99;
   ASSERT_EQ(::pwrite(file.get(), &newer, sizeof newer, 8), static_cast<ssize_t>(sizeof newer));
   const auto board = Board::open(path());
   ASSERT_FALSE(board);
   EXPECT_EQ(board.error().kind, ErrorKind::refuse);
   EXPECT_THAT(board.error().text, HasSubstr("has layout 99, this program understands 1"));
-  EXPECT_FALSE(Board::adopt(UniqueFd(::dup(file.get()))));
+  EXPECT_FALSE(Board::adopt(UniqueFd(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0))));
 }
 
 TEST_F(BoardTest, AForeignOrShortFileIsRefused) {
-  const UniqueFd file(::open(path().c_str(), O_RDWR | O_CREAT, 0600));
+  const UniqueFd file(::open(path().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   EXPECT_THAT(Board::open(path()).error().text, HasSubstr("not a status board"));
   ASSERT_TRUE(Board::create(path()));
   ASSERT_EQ(::truncate(path().c_str(), 4096), 0);  // its header is whole: reading on would be SIGBUS

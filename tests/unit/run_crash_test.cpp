@@ -254,7 +254,7 @@ const auto program = workflow("program", [](Context& ctx, unsigned seed) -> Task
 
 TEST(Crash, RandomProgramsEndTheSameHoweverOftenTheyDie) {
   for (unsigned seed = 1; seed <= 100; ++seed) {
-    std::mt19937 random(seed * 7919);
+    std::mt19937 random(seed * 7919UL);
     Sample sample{program, std::to_string(seed), {}, {}};
     for (int i = 0; i < 40; ++i) {
       switch (random() % 8) {

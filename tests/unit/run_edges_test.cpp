@@ -327,7 +327,7 @@ TEST_F(Edge, ATaskAwaitedTwiceOrMovedAwayIsALogicError) {
     auto task = five();
     how += std::to_string(co_await std::move(task));
     try {
-      co_await std::move(task);
+      co_await std::move(task);  // NOLINT(bugprone-use-after-move): what this asks
     } catch (const std::logic_error& e) {
       how += e.what();
     }

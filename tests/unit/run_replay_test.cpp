@@ -186,7 +186,7 @@ TEST(Replay, OneHundredThousandEventsDoNotGrowTheStack) {
     for (int i = 0; i < kEvents; ++i) sum += co_await ctx.run(a, i);
     co_await ctx.sleep(1s);
     co_return sum;
-  }, {.max_history = 2 * kEvents});
+  }, {.max_history = 2L * kEvents});
   const auto made = Registry::make({loop}, {a});
   std::vector<HistoryRow> rows{{1, 0, HistoryKind::started, "", "null"}};
   for (int i = 0; i < kEvents; ++i)
