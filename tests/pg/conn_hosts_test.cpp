@@ -111,7 +111,7 @@ class BlackHole {
     EXPECT_EQ(::getsockname(listening_.get(), reinterpret_cast<sockaddr*>(&address_), &size), 0);
     for (int i = 0; i < 4; ++i) {  // a backlog of 0 is one or two
       filling_.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-      ::connect(filling_.back().get(), reinterpret_cast<sockaddr*>(&address_), sizeof address_);
+      (void)::connect(filling_.back().get(), reinterpret_cast<sockaddr*>(&address_), sizeof address_);  // EINPROGRESS
     }
   }
   [[nodiscard]] std::string port() const { return std::to_string(ntohs(address_.sin_port)); }

@@ -1,4 +1,5 @@
 // Asynchronous: activities that wait without a thread.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -72,7 +73,7 @@ const auto async_pipe = romancy::async_activity("async_pipe", [](AsyncAttempt& a
   struct Pipe {
     int ends[2] = {-1, -1};
     Pipe() {
-      if (::pipe(ends) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
+      if (::pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
     }
     ~Pipe() {
       for (const int fd : ends) ::close(fd);
