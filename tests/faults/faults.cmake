@@ -1,9 +1,18 @@
 # The fault matrix (tests/faults/site.hpp). `./dev test --faults` runs all of it; the default lane the suite FaultsSmoke.
 add_executable(fault_worker ${CMAKE_CURRENT_LIST_DIR}/worker.cpp)
 target_link_libraries(fault_worker PRIVATE romancy_sdk PkgConfig::LIBPQ)
+add_library(wallclock MODULE ${CMAKE_CURRENT_LIST_DIR}/wallclock.cpp)
 add_executable(test_faults
   ${CMAKE_CURRENT_LIST_DIR}/server.cpp
   ${CMAKE_CURRENT_LIST_DIR}/site.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/processes_test.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/../support/chaos_proxy.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/processes_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/database_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/network_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/clock_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/resources_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/hub_test.cpp)
 target_link_libraries(test_faults PRIVATE romancy_test_system romancy_test_http GTest::gmock GTest::gtest GTest::gtest_main)
 add_dependencies(test_faults fault_worker romancy-supervisor romancy-listener romancy-timer romancy-relay romancy_cli)
+target_compile_definitions(test_faults PRIVATE ROMANCY_WALLCLOCK="$<TARGET_FILE:wallclock>")
+add_dependencies(test_faults wallclock)

@@ -60,11 +60,17 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-Server::Server(ServerOptions options) : root_(options.root.empty() ? own_directory() : options.root), ours_(options.root.empty()), port_(free_port()) {
+Server::Server(ServerOptions options) 
+    : root_(options.root.empty() ? own_directory() : options.root),
+      before_(options.before),
+      address_(options.address),
+      ours_(options.root.empty()),
+      port_(free_port()) {
   if (::getuid() == 0) shell("chown postgres: " + root_);
   fs::permissions(root_, fs::perms::owner_all | fs::perms::group_exec | fs::perms::others_exec);
   shell(server_programs() + "/initdb -D " + root_ + "/data -A trust -U postgres --no-sync -E UTF8 --locale=C >/dev/null", true);
   write_settings(options.settings);
+  if (address_ != "127.0.0.1") shell("sh -c \"echo 'host all all " + address_ + "/24 trust' >> " + root_ + "/data/pg_hba.conf\"", true);
   start();
   const std::string psql = "psql -qX -h " + root_ + " -p " + std::to_string(port_) + " -U postgres ";
   shell(psql + "-d postgres -c 'CREATE ROLE suite LOGIN CREATEROLE' -c 'CREATE DATABASE faults OWNER suite'");
@@ -94,7 +100,7 @@ Server::~Server() {
 void Server::write_settings(const std::vector<std::string>& more) {
   std::ofstream file(root_ + "/extra.conf");
   // The machine does not lose power, so nothing is flushed; commits are as synchronous as ever.
-  file << "listen_addresses = '127.0.0.1'\nport = " << port_ << "\nunix_socket_directories = '" << root_
+  file << "listen_addresses = '" << address_ << "'\nport = " << port_ << "\nunix_socket_directories = '" << root_
        << "'\nmax_connections = 100\nfsync = off\nfull_page_writes = off\nshared_buffers = 32MB\nwal_level = replica\n"
           "max_wal_senders = 4\nlog_line_prefix = '%m [%p] %a %e '\n";
   for (const auto& line : more) file << line << "\n";
@@ -108,7 +114,7 @@ void Server::ctl(const std::string& words) {
 
 void Server::start() {
   // After a crash, children that still run hold the shared memory for a moment.
-  if (!eventually([&] { return try_shell((::getuid() == 0 ? "cd / && runuser -u postgres -- " : "") + server_programs() + "/pg_ctl -D " + root_ + "/data -l " + root_ + "/data/server.log -w -t 60 start") == 0; })) throw std::runtime_error("no server in " + root_);
+  if (!eventually([&] { return try_shell(before_ + (::getuid() == 0 ? " runuser -u postgres -- " : " ") + server_programs() + "/pg_ctl -D " + root_ + "/data -l " + root_ + "/data/server.log -w -t 60 start") == 0; })) throw std::runtime_error("no server in " + root_);
   up_ = true;
 }
 void Server::stop(const std::string& mode) {
@@ -156,7 +162,7 @@ std::string Server::conninfo() const {
   return "host=" + root_ + " port=" + std::to_string(port_) + " user=postgres dbname=faults";
 }
 std::string Server::app_conninfo() const {
-  return "host=127.0.0.1 port=" + std::to_string(port_) + " user=suite dbname=faults";
+  return "host=" + address_ + " port=" + std::to_string(port_) + " user=suite dbname=faults";
 }
 
 }  // namespace romancy::test

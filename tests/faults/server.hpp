@@ -13,6 +13,8 @@ namespace romancy::test {
 struct ServerOptions {
   std::vector<std::string> settings{};  // further lines of postgresql.conf
   std::string root{};                   // where it lives; empty: a directory of its own, removed at the end
+  std::string before{};                 // words before the command that starts it: "ip netns exec NAME"
+  std::string address = "127.0.0.1";    // where it listens
 };
 
 // A shell command; throws with the command when it fails. `as_postgres`: as the server's user.
@@ -51,7 +53,7 @@ class Server {
  private:
   void write_settings(const std::vector<std::string>& more);
   void ctl(const std::string& words);
-  std::string root_;
+  std::string root_, before_{}, address_ = "127.0.0.1";
   bool ours_ = true, up_ = false;
   int port_;
 };

@@ -44,8 +44,12 @@ struct SiteOptions {
   std::string session_timeout = "10s";
   std::map<std::string, std::string> environment{};    // of the supervisor, and so of all
   std::function<std::string(Server&)> url{};           // what the suite connects to, when not the server itself
-  std::function<std::string(const std::string&)> wrap{};  // the command of a worker, given its path: an array's content
-  std::string runtime_dir{};
+  // The worker's command, given the site's directory and its path: what stands in the array.
+  std::function<std::string(const std::string&, const std::string&)> wrap{};
+  std::string runtime_dir{};                           // empty: below the site's directory
+  std::string log{};                                   // the file for what the suite writes; empty: below the site's directory
+  bool inherit_pg = false;                             // FAULTS_PG is as url() set it in our own environment
+  std::vector<std::string> before{};                   // a program that execs what follows, with its arguments
 };
 
 class Site {
@@ -90,6 +94,7 @@ class Site {
   // The longest wait of a probe since, once those that were under way at `since_us` and 20 later ones are done.
   std::chrono::milliseconds recovered(std::int64_t since_us);
   void script_receiver(std::function<std::string(const HttpRequest&)> script);  // in place of 204
+  [[nodiscard]] HttpServer& receiver() { return *receiver_; }
   [[nodiscard]] std::size_t deliveries() const { return receiver_->count(); }
 
   // --- the oracle

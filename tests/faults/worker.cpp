@@ -1,6 +1,8 @@
 // fault_worker: the load that runs through every fault. Its effects go to the table load.effects over a connection of their
 // own (FAULTS_PG), which no fault of the network touches: what a row breaks is ours, and never the measuring of it.
 #include <libpq-fe.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -92,7 +94,12 @@ const auto takes_text = romancy::workflow("takes_text", [](Context& ctx) -> Task
 }  // namespace
 
 int main(int argc, char** argv) {
+  // fault_worker --subreaper PROGRAM ARGUMENTS: becomes the program, to which orphans are given from then on.
+  if (argc > 2 && std::string(argv[1]) == "--subreaper") {
+    if (::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0) ::execv(argv[2], argv + 2);
+    return 127;
+  }
   // A row about crash loops: no process begins while the file is there.
-  if (const char* file = std::getenv("FAULTS_FAIL_AT_START"); file && std::ifstream(file)) std::abort();
+  if (std::ifstream(std::string(std::getenv("FAULTS_DIR")) + "/fail_at_start")) std::abort();
   return romancy::run_worker(argc, argv, {probe, walk, reader, stuck, poison, takes_text}, {effect, stubborn, dies});
 }

@@ -26,6 +26,10 @@ class BarePeer {
     const std::string text = line + "\n";
     ASSERT_EQ(::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
   }
+  // Any bytes, and whether they were taken: the other side may have hung up by now.
+  [[nodiscard]] bool try_say(const std::string& bytes) const {
+    return ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) == static_cast<ssize_t>(bytes.size());
+  }
   [[nodiscard]] bool eof() {
     read();
     return eof_;

@@ -1,0 +1,342 @@
+// D1..D13: what a PostgreSQL server can do to its clients.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/faults/site.hpp"
+#include "tests/support/bare_peer.hpp"
+
+namespace romancy::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+const char* kOurs = "usename = 'suite'";
+
+std::string end_all() { return "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE " + std::string(kOurs); }
+
+// All of them noticed that their connections were gone, and made others.
+std::string reconnected(Site& site) {
+  std::string text;
+  for (const auto& [name, pid] : site.pids()) {
+    const auto times = site.counter(name, "reconnects");
+    if (times == 0) return "";
+    text += (text.empty() ? "new connections: " : ", ") + name + " " + std::to_string(times);
+  }
+  return text;
+}
+
+void restart(const char* id, const char* fault, const std::string& mode) {
+  run({.id = id, .fault = fault, .bound = 2s,
+       .inject = [mode](Site& s) { s.server().stop(mode); },
+       .heal = [](Site& s) { s.server().start(); },
+       .proof = reconnected,
+       .bound_text = "1 s and the back-off (at most 1 s)"});
+}
+
+TEST(FaultsSmoke, D1_ImmediateRestart) { restart("D1a", "PostgreSQL: immediate restart", "immediate"); }
+TEST(Faults, D1_FastRestart) { restart("D1b", "PostgreSQL: fast restart", "fast"); }
+
+// Known: a smart stop waits for every session, and clients are told nothing. Documented: stop the suite first.
+TEST(Faults, D2_SmartStop) {
+  run({.id = "D2", .fault = "PostgreSQL: smart stop, then fast", .bound = 2s,
+       .inject = [](Site& s) {
+         s.server().stop_soon("smart");
+         EXPECT_TRUE(eventually([&] { return s.server().log().find("received smart shutdown request") != std::string::npos; }));
+         EXPECT_FALSE(process_gone(s.server().postmaster())) << "it waits for our sessions";
+         EXPECT_EQ(s.restarts("listener"), 0);
+         s.server().stop("fast");
+       },
+       .heal = [](Site& s) { s.server().start(); },
+       .proof = reconnected,
+       .bound_text = "documented: it waits for our sessions"});
+}
+
+TEST(Faults, D3_PostmasterKilled) {
+  run({.id = "D3a", .fault = "the postmaster is killed", .bound = 5s,
+       .inject = [](Site& s) { s.server().kill_postmaster(); },
+       .heal = [](Site& s) { s.server().start(); },
+       .proof = reconnected});
+}
+
+TEST(Faults, D3_BackendKilled) {
+  run({.id = "D3b", .fault = "a backend is killed, and the server recovers", .bound = 5s,
+       .inject = [](Site& s) {
+         const auto victim = s.count("SELECT pid FROM pg_stat_activity WHERE application_name = 'romancy-resumer' LIMIT 1");
+         ASSERT_GT(victim, 0);
+         ::kill(static_cast<pid_t>(victim), SIGKILL);
+       },
+       .proof = [](Site& s) { return s.server().log().find("terminating any other active server processes") != std::string::npos ? reconnected(s) : ""; }});
+}
+
+TEST(FaultsSmoke, D4_SessionsTerminatedAgainAndAgain) {
+  run({.id = "D4", .fault = "pg_terminate_backend on each of our sessions, 5 times", .bound = 1s,
+       .inject = [](Site& s) {
+         for (int i = 0; i < 5; ++i) {
+           s.ask(end_all());
+           s.expect_progress();
+         }
+       },
+       .proof = [](Site& s) { return s.counter("listener", "reconnects") >= 5 ? reconnected(s) : ""; }});
+}
+
+TEST(Faults, D5_HungBackendOfTheListener) {
+  auto backend = std::make_shared<pid_t>(0);
+  auto noticed = std::make_shared<std::int64_t>(0);
+  run({.id = "D5a", .fault = "the listener's backend hangs (SIGSTOP)", .bound = 16s,
+       .inject = [=](Site& s) {
+         *backend = static_cast<pid_t>(s.count("SELECT pid FROM pg_stat_activity WHERE application_name = 'romancy-listener'"));
+         ASSERT_GT(*backend, 0);
+         const auto begun = s.now_us();
+         ::kill(*backend, SIGSTOP);
+         EXPECT_TRUE(eventually([&] { return s.counter("listener", "reconnects") > 0; })) << s.log();
+         *noticed = (s.now_us() - begun) / 1000;
+         ::kill(*backend, SIGCONT);  // so that it can see that nobody is there
+       },
+       .proof = [=](Site& s) {
+         return s.counter("listener", "reconnects") > 0 ? "a new connection after " + std::to_string(*noticed) + " ms" : "";
+       },
+       .bound_text = "heartbeat and its deadline, 15 s"});
+}
+
+TEST(Faults, D5_HungBackendOfAWorker) {
+  auto backend = std::make_shared<pid_t>(0);
+  run({.id = "D5b", .fault = "a worker's backend hangs (SIGSTOP)", .bound = 20s,
+       .inject = [=](Site& s) {
+         // The worker that has something in hand: an activity, whose result it will not get rid of.
+         s.run_sql("SELECT romancy.start_workflow('stuck', to_jsonb('" + s.dir().path() + "/gate'::text), 's-1')");
+         EXPECT_TRUE(eventually([&] {
+           *backend = static_cast<pid_t>(s.count(
+               "SELECT l.pid FROM pg_locks l JOIN romancy.instances i ON i.session_id = (l.classid::bigint << 32 | l.objid::bigint) "
+               "WHERE l.locktype = 'advisory' AND i.instance_id = 's-1'"));
+           return *backend > 0;
+         }));
+         ::kill(*backend, SIGSTOP);
+         s.dir().write("gate", "");
+         // Its session expires; the other worker has all of it then.
+         EXPECT_TRUE(eventually([&] { return s.counter("timer", "sessions_ended") > 0; })) << s.log();
+         s.expect_progress();
+         ::kill(*backend, SIGCONT);
+       },
+       .proof = [=](Site& s) { return s.counter("timer", "sessions_ended") > 0 ? std::string("its session expired, another worker went on") : ""; },
+       .bound_text = "the session time-out, 10 s"});
+}
+
+// Synchronous, so that what was promised is on the standby as well (docs/concepts.md, promise 8).
+TEST(Faults, D6_Failover) {
+  SiteOptions options;
+  auto standby = std::make_shared<std::unique_ptr<Server>>();
+  const auto both = [=](Server& primary, bool app) {
+    const std::string hosts = app ? "127.0.0.1,127.0.0.1" : primary.root() + "," + (*standby)->root();
+    return "host=" + hosts + " port=" + std::to_string(primary.port()) + "," + std::to_string((*standby)->port()) +
+           " user=" + (app ? "suite" : "postgres") + " dbname=faults target_session_attrs=read-write";
+  };
+  options.url = [=](Server& primary) {
+    *standby = std::make_unique<Server>(Server::StandbyOf{primary});
+    primary.configure("synchronous_standby_names = '*'");
+    ::setenv("FAULTS_PG", both(primary, false).c_str(), 1);
+    return both(primary, true);
+  };
+  options.inherit_pg = true;
+  run({.id = "D6", .fault = "failover: the primary stops, its standby is promoted", .bound = 15s,
+       .inject = [=](Site& s) {
+         s.stop_sampling();
+         s.server().stop("immediate");
+         s.moved_to(**standby);
+       },
+       .heal = [=](Site& s) {
+         (*standby)->promote();
+         s.sample();
+       },
+       .proof = [=](Site& s) { return s.ask("SELECT NOT pg_is_in_recovery()") == "t" ? reconnected(s) : ""; },
+       .options = options});
+  ::unsetenv("FAULTS_PG");
+}
+
+void locked_out(const char* id, const char* fault, const std::function<void(Site&)>& lock_out, const std::function<void(Site&)>& let_in, const std::string& error) {
+  run({.id = id, .fault = fault, .bound = 30s,
+       .inject = [=](Site& s) {
+         lock_out(s);
+         s.ask(end_all());
+         EXPECT_TRUE(eventually([&] { return s.logged(error) > 0; })) << error << "\n" << s.log();
+       },
+       .heal = let_in,
+       .proof = [=](Site& s) {
+         for (const auto& [name, pid] : s.pids()) {
+           if (s.restarts(name) != 0) return std::string();
+         }
+         return "the log says '" + error + "'; nobody was started again";
+       }});
+}
+
+TEST(Faults, D7_ConnectionsExhausted) {
+  locked_out("D7a", "no connection is left (53300)", [](Site& s) { s.run_sql("ALTER ROLE suite CONNECTION LIMIT 0"); },
+             [](Site& s) { s.run_sql("ALTER ROLE suite CONNECTION LIMIT -1"); }, "too many connections");
+}
+TEST(Faults, D7_RoleMayNotLogIn) {
+  locked_out("D7b", "the role may not log in (28000)", [](Site& s) { s.run_sql("ALTER ROLE suite NOLOGIN"); },
+             [](Site& s) { s.run_sql("ALTER ROLE suite LOGIN"); }, "not permitted to log in");
+}
+TEST(Faults, D7_RejectedByPgHba) {
+  locked_out("D7c", "pg_hba rejects the role", [](Site& s) { s.server().access("local all postgres trust\nhost all all 127.0.0.1/32 reject\n"); },
+             [](Site& s) { s.server().access("local all all trust\nhost all all 127.0.0.1/32 trust\n"); }, "pg_hba.conf");
+}
+TEST(Faults, D7_PasswordRotated) {
+  locked_out("D7d", "the password is another one", [](Site& s) {
+               s.run_sql("ALTER ROLE suite PASSWORD 'rotated'");
+               s.server().access("local all postgres trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
+             },
+             [](Site& s) { s.run_sql("ALTER ROLE suite PASSWORD 'known'"); }, "password");
+}
+
+TEST(Faults, D8_SessionTimeouts) {
+  run({.id = "D8a", .fault = "idle_session_timeout and statement_timeout of 500 ms on the role", .bound = 5s,
+       .inject = [](Site& s) {
+         s.run_sql("ALTER ROLE suite SET idle_session_timeout = '500ms'");
+         s.run_sql("ALTER ROLE suite SET statement_timeout = '500ms'");
+         s.ask(end_all());
+         const auto until = s.now_us() + 4'000'000;
+         while (s.now_us() < until && !testing::Test::HasFailure()) s.expect_progress();
+         s.run_sql("ALTER ROLE suite RESET ALL");
+         s.ask(end_all());
+       },
+       .proof = reconnected});
+}
+
+TEST(Faults, D8_TableLocked) {
+  run({.id = "D8b", .fault = "somebody holds an exclusive lock on the instances for 3 s", .bound = 2s,
+       .inject = [](Site& s) { s.run_sql("BEGIN; LOCK TABLE romancy.instances; SELECT pg_sleep(3); COMMIT"); },
+       .heal = [](Site&) {},
+       .proof = [](Site& s) {
+         for (const auto& [name, pid] : s.pids()) {
+           if (s.restarts(name) != 0) return std::string();
+         }
+         return std::string("all waited; nobody was started again");
+       }});
+}
+
+// A pooler in transaction mode answers, says yes to LISTEN, and never delivers: the listener must not trust it.
+TEST(Faults, D9_PgBouncerInTransactionMode) {
+  ROMANCY_NEEDS(why_no("pgbouncer"));
+  Server server;
+  TempDir dir;
+  const int port = free_port();
+  dir.write("pgbouncer.ini", "[databases]\nfaults = host=127.0.0.1 port=" + std::to_string(server.port()) +
+                                 " dbname=faults user=suite\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = " + std::to_string(port) +
+                                 "\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\nignore_startup_parameters = "
+                                 "options,extra_float_digits,search_path\nlogfile = " + dir.path() + "/pgbouncer.log\n");
+  shell("chown -R postgres: " + dir.path());
+  Daemon pooler("/usr/sbin/runuser", {"-u", "postgres", "--", "/usr/sbin/pgbouncer", dir.path() + "/pgbouncer.ini"}, dir.path() + "/pooler.log");
+  const std::string config = dir.write("romancy.toml", "[database]\nurl = \"host=127.0.0.1 port=" + std::to_string(port) +
+                                                            " user=suite dbname=faults\"\n[runtime]\ndir = \"" + dir.path() + "\"\n"
+                                                            "[listener]\nheartbeat_timeout = \"2s\"\nreconnect_delay_max = \"1s\"\n");
+  Daemon listener("romancy-listener", {"--config", config}, dir.path() + "/listener.log");
+  EXPECT_TRUE(eventually([&] { return server.log().find("LISTEN") != std::string::npos || listener.log().find("notif") != std::string::npos; })) << listener.log();
+  BarePeer peer = BarePeer::connect(dir.path() + "/hub.sock");
+  peer.say(R"({"hello":1,"role":"observer","group":"me","channels":["workflow_resumable"]})");
+  EXPECT_TRUE(eventually([&] { return !peer.lines().empty(); }));
+  // It goes round and round, and is never trusted.
+  const auto tries = [&] {
+    const std::string log = listener.log();
+    int times = 0;
+    for (auto at = log.find("warn"); at != std::string::npos; at = log.find("warn", at + 1)) ++times;
+    return times;
+  };
+  EXPECT_TRUE(eventually([&] { return tries() >= 3; })) << listener.log();
+  for (const auto& line : peer.lines()) EXPECT_EQ(line.find("\"live\":true"), std::string::npos) << line;
+  EXPECT_EQ(listener.terminate(), 0) << listener.log();
+  report({.id = "D9", .fault = "PgBouncer in transaction mode before the listener", .inject = {}, .proof = {}, .bound_text = "never live"},
+         "never trusted: subscribers poll; the log warns at each try", std::nullopt);
+}
+
+TEST(Faults, D10_NotifyQueueGrows) {
+  auto most = std::make_shared<std::string>();
+  run({.id = "D10", .fault = "a foreign session listens and never reads on: the notification queue grows", .bound = 2s,
+       .inject = [=](Site& s) {
+         auto foreign = pg::Blocking::connect({.conninfo = s.server().conninfo(), .application_name = "foreign", .schema = {}, .set = {}});
+         ASSERT_TRUE(foreign);
+         ASSERT_TRUE(foreign->script("LISTEN something; BEGIN; SELECT 1"));
+         for (int i = 0; i < 4; ++i) s.run_sql("SELECT pg_notify('something', repeat('x', 7900) || i) FROM generate_series(1, 5000) i");
+         *most = s.ask("SELECT round((pg_notification_queue_usage() * 100)::numeric, 1)::text");
+         s.expect_progress();
+       },
+       .proof = [=](Site& s) { return *most > "0.5" && s.ask("SELECT pg_notification_queue_usage() < 0.001") == "t" ? "grew to " + *most + " %, and back" : ""; }});
+}
+
+TEST(Faults, D11_DiskFull) {
+  ROMANCY_NEEDS(why_no_tmpfs());
+  TempDir dir;
+  const std::string disk = dir.path() + "/disk";
+  shell("mkdir " + disk + " && mount -t tmpfs -o size=300m none " + disk);
+  {
+    SiteOptions options;
+    options.server.root = disk;
+    options.server.settings = {"max_wal_size = '64MB'", "min_wal_size = '32MB'"};
+    run({.id = "D11", .fault = "the disk of PostgreSQL is full", .bound = 30s,
+         .inject = [=](Site& s) {
+           s.stop_sampling();
+           try_shell("dd if=/dev/zero of=" + disk + "/filler bs=1M");
+           s.ask("SELECT 1");
+           EXPECT_TRUE(eventually([&] {
+             try_shell("dd if=/dev/zero of=" + disk + "/filler2 bs=64k");
+             return s.server().log().find("No space left on device") != std::string::npos;
+           })) << s.server().log();
+         },
+         .heal = [=](Site& s) {
+           shell("rm -f " + disk + "/filler " + disk + "/filler2");
+           // It may have given itself up: somebody starts it then.
+           if (!eventually([&] { return !s.ask("SELECT 1").empty(); }, 5s)) s.server().start();
+           s.sample();
+         },
+         .proof = [](Site& s) {
+           for (const auto& [name, pid] : s.pids()) {
+             if (s.restarts(name) != 0) return std::string();
+           }
+           return std::string("No space left on device; nobody of ours was started again");
+         },
+         .options = options});
+  }
+  try_shell("umount " + disk);
+}
+
+TEST(Faults, D12_LongTransactionHoldsRows) {
+  run({.id = "D12", .fault = "a transaction holds rows of instances and stays open", .bound = 1s,
+       .inject = [](Site& s) {
+         auto holder = pg::Blocking::connect({.conninfo = s.server().conninfo(), .application_name = "holder", .schema = {}, .set = {}});
+         ASSERT_TRUE(holder);
+         ASSERT_TRUE(holder->script("BEGIN; SELECT FROM romancy.instances WHERE instance_id = 'r-0' FOR UPDATE"));
+         s.expect_progress(60);
+         ASSERT_TRUE(holder->script("COMMIT"));
+       },
+       .proof = [](Site&) { return std::string("the others went past"); }});
+}
+
+TEST(Faults, D13_DeadlocksAndSerializationFailures) {
+  run({.id = "D13", .fault = "commits that deadlock, or fail to serialize", .bound = 5s,
+       .inject = [](Site& s) {
+         s.run_sql(R"sql(
+           ALTER SYSTEM SET deadlock_timeout = '20ms';
+         )sql");
+         s.run_sql("SELECT pg_reload_conf()");
+         // Whoever writes history takes two locks, in any order; now and then it is told to try again.
+         s.run_sql(R"sql(
+           CREATE FUNCTION load.quarrel() RETURNS trigger LANGUAGE plpgsql AS $$
+           DECLARE first int := (random() * 1)::int;
+           BEGIN
+             IF random() < 0.02 THEN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END IF;
+             PERFORM pg_advisory_xact_lock(77, first), pg_advisory_xact_lock(77, 1 - first);
+             RETURN NEW;
+           END $$;
+         )sql");
+         s.run_sql("GRANT USAGE ON SCHEMA load TO PUBLIC; CREATE TRIGGER quarrel BEFORE INSERT ON romancy.history FOR EACH ROW EXECUTE FUNCTION load.quarrel()");
+         EXPECT_TRUE(eventually([&] { return s.server().log().find("deadlock detected") != std::string::npos && s.server().log().find("not now") != std::string::npos; }));
+         s.expect_progress(40);
+         s.run_sql("DROP TRIGGER quarrel ON romancy.history");
+       },
+       .proof = [](Site& s) { return s.logged("40P01") > 0 || s.logged("40001") > 0 ? std::string("40P01 and 40001, tried again") : ""; }});
+}
+
+}  // namespace
+}  // namespace romancy::test

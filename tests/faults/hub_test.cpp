@@ -1,0 +1,144 @@
+// I1..I4, X1: subscribers, strangers and payloads that mean no good.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <random>
+
+#include "tests/faults/site.hpp"
+#include "tests/support/bare_peer.hpp"
+
+namespace romancy::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr const char* kHello = R"({"hello":1,"role":"observer","group":"me","channels":["workflow_resumable","channel_message","timer_expired","outbox_pending"]})";
+
+TEST(Faults, I1_SubscriberThatDoesNotRead) {
+  auto dropped = std::make_shared<bool>(false);
+  run({.id = "I1", .fault = "a subscriber that never reads, and 30,000 notifications", .bound = 10s,
+       .inject = [dropped](Site& s) {
+         BarePeer peer = BarePeer::connect(s.runtime_dir() + "/hub.sock");
+         peer.say(kHello);
+         const auto before = s.counter("listener", "notifications");
+         for (int i = 0; i < 6; ++i) {
+           s.run_sql("SELECT pg_notify('romancy_channel_message', json_build_object('channel_name', 'nobody', 'pad', repeat('x', 200), 'n', i)::text) "
+                     "FROM generate_series(1, 5000) i");
+         }
+         EXPECT_TRUE(eventually([&] { return s.counter("listener", "notifications") >= before + 30'000; })) << s.log();
+         EXPECT_TRUE(eventually([&] { return s.logged("does not read") > 0; })) << s.log();
+         *dropped = true;
+         EXPECT_LE(peer.lines().size(), 4000u);
+         s.expect_progress();
+       },
+       .proof = [dropped](Site& s) {
+         const auto overflows = s.counter("listener", "hub_overflows");
+         return *dropped && overflows > 0 ? "its queue became one resync " + std::to_string(overflows) + " times, then it was dropped; the listener read on" : "";
+       }});
+}
+
+TEST(FaultsSmoke, I2_Garbage) {
+  const unsigned seed = std::random_device{}();
+  std::fprintf(stderr, "seed %u\n", seed);
+  run({.id = "I2", .fault = "300 peers that send garbage, half lines, too long lines, other versions", .bound = 1s,
+       .inject = [seed](Site& s) {
+         std::mt19937 random(seed);
+         const std::string hello = kHello;
+         std::vector<BarePeer> half;
+         for (int i = 0; i < 300 && !testing::Test::HasFailure(); ++i) {
+           BarePeer peer = BarePeer::connect(s.runtime_dir() + (i % 2 ? "/hub.sock" : "/control.sock"));
+           std::string said;
+           switch (i / 2 % 6) {
+             case 0: for (int k = 0; k < 200; ++k) said += static_cast<char>(random()); break;
+             case 1: said = R"({"hello":99,"role":"observer","group":"me","channels":[]})"; break;
+             case 2: said = std::string(70'000, '['); break;
+             case 3: said = hello.substr(0, random() % hello.size()); break;
+             case 4: said = R"({"hello":1,"role":7,"group":[],"channels":{}})"; break;
+             case 5: said = R"({"command":"no such","component":{"a":[1,2,3]}})"; break;
+           }
+           // A peer that was refused already takes no more: that is what is expected of it.
+           static_cast<void>(peer.try_say(said));
+           if (i % 7 == 0 && half.size() < 5) half.push_back(std::move(peer));
+         }
+         s.expect_progress();
+       },
+       .proof = [](Site& s) { return s.restarts("listener") == 0 && s.cli("status") == 0 ? std::string("each was refused alone; nobody else noticed") : ""; }});
+}
+
+TEST(Faults, I3_StrangersAndCrowds) {
+  auto most = std::make_shared<std::size_t>(0);
+  run({.id = "I3", .fault = "another user asks; 1000 connections", .bound = 1s,
+       .inject = [most](Site& s) {
+         // The directory is not for others, and neither are the sockets in it.
+         const std::string run_dir = s.runtime_dir();
+         EXPECT_NE(try_shell("setpriv --reuid=65534 --regid=65534 --clear-groups ls " + run_dir), 0);
+         shell("chmod 755 " + run_dir);
+         const std::string cli = "setpriv --reuid=65534 --regid=65534 --clear-groups " + program_path("romancy") + " --config " + s.config();
+         shell("chmod 755 " + s.dir().path());
+         EXPECT_NE(try_shell(cli + " status"), 0);
+         EXPECT_NE(try_shell(cli + " restart timer"), 0);
+         shell("chmod 666 " + run_dir + "/control.sock");  // as if somebody had opened the door: it is asked who comes
+         EXPECT_NE(try_shell(cli + " restart timer"), 0);
+         EXPECT_EQ(s.restarts("timer"), 0);
+         shell("chmod 660 " + run_dir + "/control.sock && chmod 750 " + run_dir);
+         std::vector<BarePeer> crowd;
+         for (int i = 0; i < 1000; ++i) {
+           if (auto fd = io::connect_unix(run_dir + "/hub.sock")) crowd.emplace_back(std::move(*fd));
+           if (crowd.size() > 250) crowd.erase(crowd.begin());
+         }
+         *most = static_cast<std::size_t>(s.counter("listener", "subscribers"));
+         s.expect_progress();
+       },
+       .proof = [most](Site& s) { return s.logged("refused") > 0 && *most <= 64 ? std::string("refused by mode and by credentials; never more than 64 subscribers") : ""; }});
+}
+
+TEST(Faults, I4_ListenerRestartStorm) {
+  auto kills = std::make_shared<int>(0);
+  run({.id = "I4", .fault = "the listener is killed as often as it is there, for 20 s", .bound = 2s,
+       .inject = [kills](Site& s) {
+         const auto until = s.now_us() + 20'000'000;
+         while (s.now_us() < until && !testing::Test::HasFailure()) {
+           const Json one = s.component("listener");
+           if (!one.is_null() && one.value("pid", 0) > 0) {
+             ::kill(one.value("pid", 0), SIGKILL);
+             ++*kills;
+           }
+           s.expect_progress(4);
+         }
+         EXPECT_TRUE(eventually([&] { return s.all_ready(); }, 90s)) << s.log();
+       },
+       .proof = [kills](Site&) { return *kills >= 5 ? std::to_string(*kills) + " kills; work went on by polling" : ""; },
+       .bound_text = "the poll interval",
+       .options = {.supervisor = "restart_delay_max = \"2s\"\n"}});
+}
+
+TEST(Faults, X1_PoisonAndForgery) {
+  run({.id = "X1", .fault = "forged notifications, messages of the wrong type and shape, a workflow that kills its workers", .bound = 15s,
+       .inject = [](Site& s) {
+         for (const char* channel : {"workflow_resumable", "timer_expired", "channel_message", "outbox_pending"}) {
+           const std::string name = std::string("romancy_") + channel;
+           s.run_sql("SELECT pg_notify('" + name + "', p) FROM unnest(ARRAY['', 'x', '{', '[]', 'null', '{\"instance_id\":7}', '{\"instance_id\":\"r-0\"}', "
+                     "repeat('[', 4000), '{\"a\":' || repeat('{\"a\":', 900) || '1' || repeat('}', 901), repeat('\\u0000', 900), repeat('z', 7999)]) p");
+           s.run_sql("SELECT pg_notify('" + name + "', json_build_object('instance_id', 'forged-' || i)::text) FROM generate_series(1, 2500) i");
+         }
+         for (int i = 0; i < 3; ++i) s.run_sql("SELECT romancy.start_workflow('takes_text', 'null', 'x-text-" + std::to_string(i) + "')");
+         s.run_sql("SELECT romancy.publish('text', '{\"not\":\"a text\"}', '{}', 'x-text-0'); SELECT romancy.publish('text', '17', '{}', 'x-text-1'); "
+                   "SELECT romancy.publish('text', to_jsonb(repeat('long', 100000)), '{}', 'x-text-2')");
+         s.run_sql("SELECT romancy.start_workflow('walk', '\"not a number\"', 'x-input'), romancy.start_workflow('nobody serves this', '{}', 'x-nobody'), "
+                   "romancy.start_workflow('poison', 'null', 'x-poison')");
+         EXPECT_TRUE(eventually([&] { return s.ask("SELECT status FROM romancy.instances WHERE instance_id = 'x-poison'") == "5"; }, 120s)) << s.log();
+         EXPECT_TRUE(eventually([&] { return s.ask("SELECT count(*) FROM romancy.instances WHERE instance_id IN ('x-text-0', 'x-text-1', 'x-input') AND status = 3") == "3"; }));
+         EXPECT_TRUE(eventually([&] { return s.ask("SELECT status FROM romancy.instances WHERE instance_id = 'x-text-2'") == "2"; }));
+         s.run_sql("SELECT romancy.cancel_workflow('x-nobody', 'nobody serves it'); DELETE FROM romancy.pokes WHERE instance_id = 'x-nobody'; "
+                   "DELETE FROM romancy.inbox WHERE instance_id = 'x-nobody'; DELETE FROM romancy.instances WHERE instance_id = 'x-nobody'");
+         EXPECT_EQ(s.count("SELECT count(*) FROM romancy.instances WHERE status = 5 AND instance_id <> 'x-poison'"), 0) << "a neighbour was parked";
+       },
+       .proof = [](Site& s) {
+         const auto bad = s.counter("listener", "notifications_bad");
+         return bad > 0 ? std::to_string(bad) + " malformed notifications counted; wrong types fail their instance alone; the poison is parked" : "";
+       },
+       .options = {.supervisor = "restart_delay_max = \"2s\"\n"}});
+}
+
+}  // namespace
+}  // namespace romancy::test
