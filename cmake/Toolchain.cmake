@@ -2,6 +2,8 @@
 #
 #   ROMANCY_SANITIZE   AddressSanitizer and UndefinedBehaviorSanitizer (./dev test --sanitize)
 #   ROMANCY_TSAN       ThreadSanitizer, for what has threads (./dev test --tsan)
+#   ROMANCY_TEST_POINTS  places where a test may kill this process (common/base/test_point.hpp); never in a package
+#   ROMANCY_FUZZ       libFuzzer's instrumentation, and the sanitizers, for tests/fuzz (clang; ./dev test --fuzz)
 #   ROMANCY_HARDEN     the flags of a shipped program; on, except where a sanitizer does the same job better
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -17,7 +19,9 @@ include(CheckPIESupported)
 check_pie_supported(LANGUAGES CXX)
 
 option(ROMANCY_SANITIZE "Build with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
+option(ROMANCY_FUZZ "Build the fuzz targets (clang)" OFF)
 option(ROMANCY_TSAN "Build with ThreadSanitizer" OFF)
+option(ROMANCY_TEST_POINTS "Compile in the points where a test may kill, stop or fail a process" OFF)
 option(ROMANCY_HARDEN "Build with the hardening flags of a shipped program" ON)
 
 find_program(CCACHE ccache)
@@ -26,9 +30,10 @@ if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
-include_directories(${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+include_directories(${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include ${PROJECT_BINARY_DIR}/generated)
 add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror)
 add_compile_definitions(_GLIBCXX_ASSERTIONS)
+configure_file(${PROJECT_SOURCE_DIR}/common/base/test_points.hpp.in ${PROJECT_BINARY_DIR}/generated/test_points.hpp)
 
 if(ROMANCY_SANITIZE)
   # g++ 12 sees uninitialized members in its own std::regex and std::function once the sanitizers are on.
@@ -36,6 +41,10 @@ if(ROMANCY_SANITIZE)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   # Until 15, clang cannot compile a coroutine template with this one: https://github.com/llvm/llvm-project/issues/49689
   add_compile_options($<$<CXX_COMPILER_ID:Clang>:-fno-sanitize=function>)
+  add_link_options(-fsanitize=address,undefined)
+elseif(ROMANCY_FUZZ)
+  # What clang warns of beyond g++ is not what this lane is about.
+  add_compile_options(-Wno-error -w -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
 elseif(ROMANCY_TSAN)
   # -Wno-tsan: it does not see fences. The board's, between processes, are not what this lane runs.

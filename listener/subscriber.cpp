@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "common/base/test_point.hpp"
+
 namespace romancy::listener {
 namespace {
 // Handed to the stream at once, so that a burst leaves in few writes; the rest waits in the queue, where it can still
@@ -78,8 +80,10 @@ void Subscriber::end(Ending ending, std::string_view why) {
 }
 
 void Subscriber::say(std::string_view line) {
+  static_cast<void>(ROMANCY_TEST_POINT("listener.send.before"));
   // Never full: at most one piece and one line stand in it. Closed: on_close is on its way.
   static_cast<void>(stream_.send(line));
+  static_cast<void>(ROMANCY_TEST_POINT("listener.send.after"));
 }
 
 void Subscriber::flush_soon() {

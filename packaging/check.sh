@@ -33,12 +33,15 @@ check_root() { # NAME ROOT
   for program in romancy romancy-supervisor romancy-listener romancy-timer romancy-relay; do
     "$root/usr/bin/$program" --version >/dev/null || fail "$1: $program --version"
     "$root/usr/bin/$program" --help >/dev/null || fail "$1: $program --help"
+    # Points where a test may kill a process are for test builds alone (common/base/test_point.hpp).
+    ! grep -q ROMANCY_TEST_POINTS "$root/usr/bin/$program" || fail "$1: $program has test points"
     find "$root/usr/share/man" -name "$program.[18]" | grep -q . || fail "$1: no man page for $program"
   done
   for file in etc/romancy/romancy.toml usr/lib/systemd/system/romancy.service usr/lib/sysusers.d/romancy.conf \
               usr/lib/tmpfiles.d/romancy.conf usr/include/romancy/romancy.hpp usr/share/doc/romancyd/copyright; do
     [ -s "$root/$file" ] || fail "$1: no $file"
   done
+  ! grep -qr ROMANCY_TEST_POINTS "$root/usr" || fail "$1: the SDK has test points"
   find "$root/usr/share/romancy/sql" -name '*.sql' | grep -q . || fail "$1: no SQL"
 
   cmake -S "$here/consumer" -B "$2.consumer" -G Ninja -DCMAKE_PREFIX_PATH="$root/usr" >"$2.log" 2>&1 \

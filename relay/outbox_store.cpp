@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/base/test_point.hpp"
 #include "common/pg/migrate.hpp"
 #include "sql/all.hpp"
 #include "sql/relay.hpp"
@@ -57,8 +58,10 @@ void OutboxStore::end_session(std::int64_t session, Reply<void> reply) {
 }
 
 void OutboxStore::claim(std::int64_t session, int most, ms hold, Reply<std::vector<Event>> reply) {
+  static_cast<void>(ROMANCY_TEST_POINT("relay.claim.before"));
   conn_.query(sql::relay::claim_outbox, Params(session, most, interval(hold)),
               reader<std::vector<Event>>("claim_outbox", std::move(reply), [](const Rows& rows) {
+                if (!rows.empty()) static_cast<void>(ROMANCY_TEST_POINT("relay.claim.after"));
                 std::vector<Event> events;
                 events.reserve(static_cast<std::size_t>(rows.size()));
                 for (int i = 0; i < rows.size(); ++i) {
@@ -82,6 +85,7 @@ void OutboxStore::next(Reply<std::optional<std::int64_t>> reply) {
 }
 
 void OutboxStore::complete(std::int64_t session, const std::vector<Delivered>& events, Reply<int> reply) {
+  static_cast<void>(ROMANCY_TEST_POINT("relay.acknowledge.before"));
   std::vector<std::string> ids;
   std::vector<int> attempts;
   for (const Delivered& event : events) {
@@ -89,13 +93,20 @@ void OutboxStore::complete(std::int64_t session, const std::vector<Delivered>& e
     attempts.push_back(event.attempt);
   }
   conn_.query(sql::relay::complete_outbox, Params(session, ids, attempts),
-              reader<int>("complete_outbox", std::move(reply), [](const Rows& rows) { return rows.int32(0, 0); }));
+              reader<int>("complete_outbox", std::move(reply), [](const Rows& rows) {
+                static_cast<void>(ROMANCY_TEST_POINT("relay.acknowledge.after"));
+                return rows.int32(0, 0);
+              }));
 }
 
 void OutboxStore::fail(std::int64_t session, const Failed& event, Reply<bool> reply) {
+  static_cast<void>(ROMANCY_TEST_POINT("relay.refuse.before"));
   conn_.query(sql::relay::fail_outbox,
               Params(session, event.event_id, event.attempt, event.why, interval(event.wait), event.give_up),
-              reader<bool>("fail_outbox", std::move(reply), [](const Rows& rows) { return rows.boolean(0, 0); }));
+              reader<bool>("fail_outbox", std::move(reply), [](const Rows& rows) {
+                static_cast<void>(ROMANCY_TEST_POINT("relay.refuse.after"));
+                return rows.boolean(0, 0);
+              }));
 }
 
 }  // namespace romancy::relay

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/base/check.hpp"
+#include "common/base/test_point.hpp"
 #include "common/io/alarm.hpp"
 #include "common/io/watch.hpp"
 
@@ -171,6 +172,7 @@ struct HttpSink::State {
       finished.emplace_back(std::move(found->second), code);
       exchanges.erase(found);
     }
+    if (!finished.empty()) static_cast<void>(ROMANCY_TEST_POINT("relay.send.after"));
     const auto now = Clock::now();
     for (auto& [exchange, code] : finished) exchange->reply(answer_of(*exchange, code), now - exchange->begun);
   }
@@ -192,6 +194,7 @@ struct HttpSink::State {
   }
 
   void send(Message message, Reply reply) {
+    static_cast<void>(ROMANCY_TEST_POINT("relay.send.before"));
     auto exchange = std::make_unique<Exchange>();
     exchange->reply = std::move(reply);
     exchange->body = std::move(message.body);

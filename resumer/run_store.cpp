@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/json.hpp"
+#include "common/base/test_point.hpp"
 #include "sql/resumer.hpp"
 
 namespace romancy::resumer {
@@ -105,8 +106,10 @@ void RunStore::end_session(std::int64_t session, Reply<void> reply) {
 
 void RunStore::claim(std::int64_t session, const std::vector<std::int64_t>& routes, const std::vector<std::string>& marks,
                      int want, int inbox_limit, Reply<Claim> reply) {
+  static_cast<void>(ROMANCY_TEST_POINT("resumer.claim.before"));
   conn_.query(sql::resumer::claim_runs, pg::Params(session, routes, marks, want, inbox_limit),
               [reply = std::move(reply)](Result<pg::Rows> rows) {
+                if (rows && rows->size() > 1) static_cast<void>(ROMANCY_TEST_POINT("resumer.claim.after"));
                 if (!rows) return reply(tl::unexpected(std::move(rows.error()).within("claim_runs")));
                 enum { kId, kName, kToken, kGeneration, kStatus, kFresh, kCrashes, kLeft, kInbox, kHistory, kClock, kCreated };
                 Claim claim;
@@ -152,8 +155,10 @@ void RunStore::claim(std::int64_t session, const std::vector<std::int64_t>& rout
 
 void RunStore::commit(std::int64_t session, const std::vector<const CommitItem*>& items, int inbox_limit,
                       Reply<std::vector<Committed>> reply) {
+  static_cast<void>(ROMANCY_TEST_POINT("resumer.commit.before"));
   conn_.query(sql::resumer::commit_runs, commit_params(session, items, inbox_limit),
               [reply = std::move(reply), size = items.size()](Result<pg::Rows> rows) {
+                static_cast<void>(ROMANCY_TEST_POINT("resumer.commit.after"));
                 if (!rows) return reply(tl::unexpected(std::move(rows.error()).within("commit_runs")));
                 std::vector<Committed> answers(size);
                 for (int i = 0; i < rows->size(); ++i) {

@@ -12,6 +12,7 @@
 #include "common/base/check.hpp"
 #include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
+#include "common/base/test_point.hpp"
 #include "common/base/unique_fd.hpp"
 #include "common/pg/sqlstate.hpp"
 #include "resumer/lease.hpp"
@@ -192,7 +193,9 @@ TransactionOutcome commit(const TransactionJob& job, const Handover::Order& orde
     roll_back();
     return {TransactionEnd::fenced, {}};
   }
+  static_cast<void>(ROMANCY_TEST_POINT("resumer.transaction.before"));
   auto committed = connection->script("COMMIT");
+  static_cast<void>(ROMANCY_TEST_POINT("resumer.transaction.after"));
   if (!committed) {
     if (connection->alive()) return failed(committed.error());
     log::warn("the answer to a commit is lost", {{"instance_id", job.instance_id}, {"error", committed.error().text}});

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "common/base/errno_text.hpp"
+#include "common/base/test_point.hpp"
 #include "common/proc/inherited.hpp"
 
 namespace romancy::supervisor {
@@ -81,6 +82,7 @@ Result<pid_t> spawn(const Program& program) {
   if (!S_ISREG(status.st_mode) || ::access(path.c_str(), X_OK) != 0) {
     return try_again("cannot start " + path + ": not an executable file");
   }
+  if (ROMANCY_TEST_POINT("supervisor.fork.before")) return try_again("cannot start " + path + ": fork: a test says so");
   const auto argv = pointers(program.command), envp = pointers(program.environment);
   // Blocked until the child has its own handlers: ours would write into the pipe that wakes our loop.
   sigset_t all, before;
@@ -92,6 +94,7 @@ Result<pid_t> spawn(const Program& program) {
   if (pid == 0) become(program, argv.data(), envp.data(), parent);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return try_again("cannot start " + path + ": fork: " + errno_text(error));
+  static_cast<void>(ROMANCY_TEST_POINT("supervisor.fork.after"));
   ::setpgid(pid, pid);  // in both: whoever comes first. EACCES: it is past exec, and did it itself
   return pid;
 }

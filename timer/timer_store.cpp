@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/base/test_point.hpp"
 #include "common/pg/migrate.hpp"
 #include "sql/all.hpp"
 #include "sql/timer.hpp"
@@ -29,8 +30,10 @@ void TimerStore::check_schema(Reply<void> reply) {
 }
 
 void TimerStore::fire(const std::vector<int>& kinds, int limit, Reply<std::vector<Fired>> reply) {
+  static_cast<void>(ROMANCY_TEST_POINT("timer.fire.before"));
   conn_.query(sql::timer::fire_timers, pg::Params(kinds, limit),
               reader<std::vector<Fired>>("fire_timers", std::move(reply), [](const Rows& rows) {
+                if (!rows.empty()) static_cast<void>(ROMANCY_TEST_POINT("timer.fire.after"));
                 std::vector<Fired> fired;
                 fired.reserve(static_cast<std::size_t>(rows.size()));
                 for (int i = 0; i < rows.size(); ++i) {
@@ -74,8 +77,10 @@ void TimerStore::reap_session(std::int64_t session, Reply<std::optional<int>> re
 }
 
 void TimerStore::reap_sessions(bool try_locks, Reply<std::vector<Ended>> reply) {
+  static_cast<void>(ROMANCY_TEST_POINT("timer.reap.before"));
   conn_.query(sql::timer::reap_sessions, pg::Params(try_locks),
               reader<std::vector<Ended>>("reap_sessions", std::move(reply), [](const Rows& rows) {
+                static_cast<void>(ROMANCY_TEST_POINT("timer.reap.after"));
                 std::vector<Ended> ended;
                 for (int i = 0; i < rows.size(); ++i) {
                   ended.push_back({rows.int64(i, 0), rows.str(i, 1), rows.int32(i, 2)});
