@@ -1,0 +1,1 @@
+romancy_test(test_random_events unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/random_events_test.cpp LIBS romancy_listener_core romancy_supervisor_core)
