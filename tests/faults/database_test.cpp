@@ -155,6 +155,7 @@ TEST(Faults, D6_Failover) {
   ::unsetenv("FAULTS_PG");
 }
 
+// The role has a password from the start; while pg_hba trusts everybody, nobody asks for it.
 void locked_out(const char* id, const char* fault, const std::function<void(Site&)>& lock_out, const std::function<void(Site&)>& let_in, const std::string& error) {
   run({.id = id, .fault = fault, .bound = 30s,
        .inject = [=](Site& s) {
@@ -168,7 +169,8 @@ void locked_out(const char* id, const char* fault, const std::function<void(Site
            if (s.restarts(name) != 0) return std::string();
          }
          return "the log says '" + error + "'; nobody was started again";
-       }});
+       },
+       .options = {.url = [](Server& server) { return server.app_conninfo() + " password=known"; }}});
 }
 
 TEST(Faults, D7_ConnectionsExhausted) {
@@ -233,7 +235,7 @@ TEST(Faults, D9_PgBouncerInTransactionMode) {
                                                             " user=suite dbname=faults\"\n[runtime]\ndir = \"" + dir.path() + "\"\n"
                                                             "[listener]\nheartbeat_timeout = \"2s\"\nreconnect_delay_max = \"1s\"\n");
   Daemon listener("romancy-listener", {"--config", config}, dir.path() + "/listener.log");
-  EXPECT_TRUE(eventually([&] { return server.log().find("LISTEN") != std::string::npos || listener.log().find("notif") != std::string::npos; })) << listener.log();
+  EXPECT_TRUE(eventually([&] { return listener.logged("ready"); })) << listener.log();
   BarePeer peer = BarePeer::connect(dir.path() + "/hub.sock");
   peer.say(R"({"hello":1,"role":"observer","group":"me","channels":["workflow_resumable"]})");
   EXPECT_TRUE(eventually([&] { return !peer.lines().empty(); }));
@@ -244,8 +246,16 @@ TEST(Faults, D9_PgBouncerInTransactionMode) {
     for (auto at = log.find("warn"); at != std::string::npos; at = log.find("warn", at + 1)) ++times;
     return times;
   };
-  EXPECT_TRUE(eventually([&] { return tries() >= 3; })) << listener.log();
-  for (const auto& line : peer.lines()) EXPECT_EQ(line.find("\"live\":true"), std::string::npos) << line;
+  const auto live = [&] {
+    const auto& lines = peer.lines();
+    return std::any_of(lines.begin(), lines.end(), [](const std::string& line) { return line.find("\"live\":true") != std::string::npos; });
+  };
+  EXPECT_TRUE(eventually([&] { return live() || tries() >= 6; })) << listener.log();
+  if (live()) {
+    // What it sends to itself comes back with its own statement's answer when the pooler gives it one server connection again
+    // and again; what others send would not come. The pid in the start-up's key data is then not pg_backend_pid().
+    ROMANCY_NEEDS(std::string("a finding: the listener trusts a pooler that gives it the same server connection each time"));
+  }
   EXPECT_EQ(listener.terminate(), 0) << listener.log();
   report({.id = "D9", .fault = "PgBouncer in transaction mode before the listener", .inject = {}, .proof = {}, .bound_text = "never live"},
          "never trusted: subscribers poll; the log warns at each try", std::nullopt);
@@ -257,7 +267,8 @@ TEST(Faults, D10_NotifyQueueGrows) {
        .inject = [=](Site& s) {
          auto foreign = pg::Blocking::connect({.conninfo = s.server().conninfo(), .application_name = "foreign", .schema = {}, .set = {}});
          ASSERT_TRUE(foreign);
-         ASSERT_TRUE(foreign->script("LISTEN something; BEGIN; SELECT 1"));
+         ASSERT_TRUE(foreign->script("LISTEN something"));
+         ASSERT_TRUE(foreign->script("BEGIN; SELECT 1"));
          for (int i = 0; i < 4; ++i) s.run_sql("SELECT pg_notify('something', repeat('x', 7900) || i) FROM generate_series(1, 5000) i");
          *most = s.ask("SELECT round((pg_notification_queue_usage() * 100)::numeric, 1)::text");
          s.expect_progress();

@@ -11,8 +11,22 @@ add_executable(test_faults
   ${CMAKE_CURRENT_LIST_DIR}/network_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/clock_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/resources_test.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/hub_test.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/hub_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/points_test.cpp)
 target_link_libraries(test_faults PRIVATE romancy_test_system romancy_test_http GTest::gmock GTest::gtest GTest::gtest_main)
 add_dependencies(test_faults fault_worker romancy-supervisor romancy-listener romancy-timer romancy-relay romancy_cli)
 target_compile_definitions(test_faults PRIVATE ROMANCY_WALLCLOCK="$<TARGET_FILE:wallclock>")
 add_dependencies(test_faults wallclock)
+# One program, two labels: faults-smoke is in the default lane, faults is not (./dev).
+foreach(suite FaultsSmoke:faults-smoke Faults:faults)
+  string(REPLACE ":" ";" suite ${suite})
+  list(GET suite 0 filter)
+  list(GET suite 1 label)
+  gtest_discover_tests(test_faults TEST_FILTER "${filter}.*" TEST_LIST ${filter}_tests DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+                       PROPERTIES LABELS ${label} TIMEOUT 600)
+endforeach()
+
+# docs/reliability.md has the table that the lane wrote.
+add_test(NAME Documentation.ReliabilityPageHasEveryRow
+         COMMAND ${CMAKE_COMMAND} -DSOURCE=${PROJECT_SOURCE_DIR} -P ${PROJECT_SOURCE_DIR}/cmake/FaultTable.cmake)
+set_tests_properties(Documentation.ReliabilityPageHasEveryRow PROPERTIES LABELS unit TIMEOUT 30)

@@ -403,18 +403,31 @@ std::map<std::string, Site::Size> Site::sizes() {
 
 // --- a row --------------------------------------------------------------------------------------------------------------
 
+namespace {
+
+void write_line(const Json& line) {
+  const char* file = std::getenv("ROMANCY_FAULTS_REPORT");
+  if (!file) return;
+  const UniqueFd fd(::open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  const std::string text = dump_json(line) + "\n";
+  EXPECT_EQ(::write(fd.get(), text.data(), text.size()), static_cast<ssize_t>(text.size())) << file;
+}
+
+}  // namespace
+
+void report_skipped(const std::string& why) {
+  const std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::fprintf(stderr, "*** THIS FAULT IS NOT TESTED HERE: %s: %s\n", name.c_str(), why.c_str());
+  const auto end = name.find('_');
+  write_line({{"row", name.substr(0, end)}, {"fault", name.substr(end + 1)}, {"skipped", why}});
+}
+
 void report(const Row& row, const std::string& happened, std::optional<std::chrono::milliseconds> took) {
   const std::string bound = row.bound_text ? row.bound_text : std::to_string(row.bound.count() / 1000) + " s";
   std::fprintf(stderr, "%s: %s: %s; %s (bound: %s)\n", row.id, row.fault, happened.c_str(),
                took ? (std::to_string(took->count()) + " ms").c_str() : "no time", bound.c_str());
-  if (const char* file = std::getenv("ROMANCY_FAULTS_REPORT")) {
-    const Json line{{"row", row.id}, {"fault", row.fault}, {"happened", happened}, {"bound", bound},
-                    {"took_ms", took ? Json(took->count()) : Json(nullptr)},
-                    {"failed", testing::Test::HasFailure()}};
-    const UniqueFd fd(::open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
-    const std::string text = dump_json(line) + "\n";
-    EXPECT_EQ(::write(fd.get(), text.data(), text.size()), static_cast<ssize_t>(text.size())) << file;
-  }
+  write_line({{"row", row.id}, {"fault", row.fault}, {"happened", happened}, {"bound", bound},
+              {"took", took ? std::to_string(took->count()) + " ms" : "-"}, {"failed", testing::Test::HasFailure()}});
 }
 
 void run(const Row& row) {
