@@ -182,11 +182,15 @@ struct HttpSink::State {
     long status = 0;
     curl_easy_getinfo(exchange.easy.get(), CURLINFO_RESPONSE_CODE, &status);
     // A body that is too long, or breaks off, changes nothing about a status that has been read.
-    const bool has_status = code == CURLE_OK || code == CURLE_WRITE_ERROR || code == CURLE_PARTIAL_FILE;
-    if (has_status && status > 0) {
+    // And libcurl reads more digits than a status has ("HTTP/2000 2000"): that is no HTTP.
+    const bool sane = status >= 100 && status <= 599;
+    const bool has_status = sane && (code == CURLE_OK || code == CURLE_WRITE_ERROR || code == CURLE_PARTIAL_FILE);
+    if (has_status) {
       answer.status = static_cast<int>(status);
       answer.retry_after = read_retry_after(exchange);
       answer.error = printable(exchange.kept);
+    } else if (code == CURLE_OK) {
+      answer.error = "not an answer of HTTP: status " + std::to_string(status);
     } else {
       answer.error = exchange.error[0] != '\0' ? printable(exchange.error) : curl_easy_strerror(code);
     }

@@ -124,6 +124,10 @@ TEST(Config, ValuesThatContradictEachOtherAreRefused) {
               HasSubstr("must be at most 61"));
 }
 
+TEST(Config, AHeaderWithoutAKeyIsRefusedAndDoesNotEndTheProgram) {
+  for (const char* text : {"[ =]", "[,]", "[[ {]]", "[\x01]", "[listener.=]", "= 1"}) EXPECT_THAT(refusal(text), HasSubstr("romancy.toml")) << text;
+}
+
 TEST(Config, AFileThatCannotBeReadIsRefusedByName) {
   const auto config = load_config("/nonexistent/romancy.toml");
   ASSERT_FALSE(config);
