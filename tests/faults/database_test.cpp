@@ -337,7 +337,7 @@ TEST(Faults, D13_DeadlocksAndSerializationFailures) {
            DECLARE first int := (random() * 1)::int;
            BEGIN
              IF random() < 0.02 THEN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END IF;
-             PERFORM pg_advisory_xact_lock(77, first), pg_advisory_xact_lock(77, 1 - first);
+             PERFORM pg_advisory_xact_lock(77, first), pg_sleep(0.01), pg_advisory_xact_lock(77, 1 - first);
              RETURN NEW;
            END $$;
          )sql");

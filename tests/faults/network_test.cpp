@@ -154,8 +154,8 @@ TEST(Faults, N3_ResolverThatNeverAnswers) {
   dir.write("nsswitch.conf", "hosts: dns\n");
   const std::string config = dir.write("romancy.toml", "[database]\nurl = \"host=database.example user=suite dbname=faults\"\n[runtime]\ndir = \"" +
                                                             dir.path() + "/run\"\n[supervisor]\nhang_timeout = \"3s\"\n");
-  // 192.0.2.1 is documentation's; in an empty network namespace a dummy link makes it a place to which packets go and stay.
-  const std::string script = "ip link set lo up && ip link add d0 type dummy && ip addr add 192.0.2.2/24 dev d0 && ip link set d0 up && "
+  // 192.0.2.1 is documentation's; in an empty network namespace one end of a cable makes it a place to which packets go and stay.
+  const std::string script = "ip link set lo up && ip link add d0 type veth peer name d1 && ip link set d1 up && ip addr add 192.0.2.2/24 dev d0 && ip link set d0 up && "
                              "ip neigh replace 192.0.2.1 lladdr 02:00:00:00:00:99 dev d0 nud permanent && mount --bind " + dir.path() +
                              "/resolv.conf /etc/resolv.conf && mount --bind " + dir.path() + "/nsswitch.conf /etc/nsswitch.conf && exec " +
                              program_path("romancy-supervisor") + " --config " + config;
