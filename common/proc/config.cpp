@@ -185,7 +185,9 @@ Config default_config() {
   return config;
 }
 
-Result<Config> parse_config(std::string_view toml, std::string_view name) {
+namespace {
+
+Result<Config> read_config(std::string_view toml, std::string_view name) {
   const auto items = read_toml(toml, name);
   if (!items) return tl::unexpected(items.error());
   Config config = default_config();
@@ -206,6 +208,18 @@ Result<Config> parse_config(std::string_view toml, std::string_view name) {
     if (!assign(*setting, item.value, config, entry)) return wrong(name, item, *setting);
   }
   if (const auto checked = check_together(config, name); !checked) return tl::unexpected(checked.error());
+  return config;
+}
+
+}  // namespace
+
+Result<Config> parse_config(std::string_view toml, std::string_view name) {
+  auto config = read_config(toml, name);
+  if (!config) {
+    // A refusal quotes the file: what would end a text or move a terminal's cursor is not quoted.
+    std::string& text = config.error().text;
+    std::replace_if(text.begin(), text.end(), [](unsigned char c) { return (c < 0x20 && c != '\n') || c == 0x7f; }, '?');
+  }
   return config;
 }
 

@@ -125,7 +125,15 @@ TEST(Config, ValuesThatContradictEachOtherAreRefused) {
 }
 
 TEST(Config, AHeaderWithoutAKeyIsRefusedAndDoesNotEndTheProgram) {
-  for (const char* text : {"[ =]", "[,]", "[[ {]]", "[\x01]", "[listener.=]", "= 1"}) EXPECT_THAT(refusal(text), HasSubstr("romancy.toml")) << text;
+  for (const char* text : {"[ =]", "[,]", "[[ {]]", "[\x01]", "[listener.=]", "= 1", "[\xef\xbb\xbc"}) EXPECT_THAT(refusal(text), HasSubstr("romancy.toml")) << text;
+}
+
+TEST(Config, ARefusalQuotesNoControlCharacters) {
+  for (const std::string_view text : {std::string_view("[session]\ntimeout =n\0\x1b[2J", 27), std::string_view("[session]\n\"a\\u0000\\u001b\" = 1\n")}) {
+    const std::string said = refusal(text);
+    EXPECT_THAT(said, HasSubstr("romancy.toml"));
+    EXPECT_EQ(std::count_if(said.begin(), said.end(), [](unsigned char c) { return c < 0x20; }), 0) << said;
+  }
 }
 
 TEST(Config, AFileThatCannotBeReadIsRefusedByName) {
