@@ -224,7 +224,7 @@ TEST(Faults, P9_StuckDrain) {
          })) << s.log();
          s.dir().write("gate", "");
        },
-       .proof = [](Site& s) { return s.logged("stop_timeout") + s.logged("SIGTERM") + s.logged("killed") > 0 ? std::string("ended by force after stop_timeout") : ""; },
+       .proof = [](Site& s) { return s.logged("signalled") > 0 ? std::string("ended by force after stop_timeout") : ""; },
        .options = {.supervisor = "stop_timeout = \"3s\"\n"}});
 }
 
