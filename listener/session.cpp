@@ -75,6 +75,7 @@ void Session::connect() {
   heartbeat_channel_ = new_heartbeat_channel(options_.schema);
   beat_under_way_ = false;
   trouble_ = Trouble::none;
+  heard_at_ = {};
   pg::ConnOptions options;
   options.conninfo = options_.conninfo;
   options.application_name = "romancy-listener";
@@ -187,6 +188,9 @@ void Session::late() {
   loop_.at_turn_end([this, mine, alive = std::weak_ptr<char>(alive_)] {
     if (alive.expired() || mine != attempt_ || overdue_.armed()) return;
     if (state_ == SessionState::Live && !beat_under_way_) return;
+    // A burst of hints that takes longer than the deadline stands before the answer: what arrives proves that more can.
+    const auto silent_from = heard_at_ + options_.heartbeat_timeout;
+    if (silent_from > std::chrono::steady_clock::now()) return overdue_.set_at(silent_from);
     give_up_because(SessionEvent::Overdue, overdue(awaited_, conn_->acknowledged()));
   });
 }
@@ -206,6 +210,7 @@ void Session::take(const pg::Notification& notification) {
     slot_.record(proc::Histogram::heartbeat_time, std::chrono::steady_clock::now() - beat_sent_);
     return handle(SessionEvent::Proved);
   }
+  heard_at_ = std::chrono::steady_clock::now();
   handle(SessionEvent::Hint);
   if (!live()) return;  // the resync on entering Live covers it
   channel.remove_prefix(options_.schema.size() + 1);  // we LISTEN on <schema>_<kind> only

@@ -7,7 +7,7 @@
 // Promise: Live means proved: a notification of ours to ourselves came back when Live began and every
 //          heartbeat_interval since, and the server said that it is no standby and knows that we listen. A pooler that
 //          swallows LISTEN and a standby, which refuses it, never become Live.
-// Promise: whatever ends Live unheard ends it within heartbeat_interval + heartbeat_timeout, and the log says what it
+// Promise: whatever ends Live unheard ends it within heartbeat_interval + heartbeat_timeout of silence, and the log says what it
 //          was (diagnosis.hpp).
 // No promise: order across channels; one hint per change (PostgreSQL folds duplicates in a transaction). Behind a
 //          pooler in transaction mode that happens to give us one server connection again and again, the proof may
@@ -88,6 +88,7 @@ class Session {
   bool beat_under_way_ = false;
   Trouble trouble_ = Trouble::none;  // of the connection that is given up
   std::chrono::steady_clock::time_point beat_sent_{};
+  std::chrono::steady_clock::time_point heard_at_{};  // the last hint on this connection
   std::unique_ptr<pg::Conn> conn_;
   io::Alarm due_;
   io::Alarm overdue_;

@@ -73,7 +73,7 @@ class Hints : public testing::Test {
 
 constexpr const char* kByHintsAlone =
     "workflow_interval = \"1h\"\ntimer_interval = \"1h\"\nchannel_timeout_interval = \"1h\"\noutbox_interval = \"1h\"\n"
-    "fallback_interval = \"1h\"\n";
+    "fallback_interval = \"1h\"\ngap_spread = \"0ms\"\n";
 
 TEST_F(Hints, ForgedNotificationsCauseABoundedNumberOfLooksAndNothingElse) {
   start(kByHintsAlone);
@@ -123,29 +123,29 @@ TEST_F(Hints, ForgedNotificationsCauseABoundedNumberOfLooksAndNothingElse) {
 }
 
 TEST_F(Hints, WhoIsDeafPollsAtTheShortIntervalAndWhoHearsAtTheFallbackOne) {
-  start("workflow_interval = \"20ms\"\nfallback_interval = \"1h\"\n");
+  start("workflow_interval = \"20ms\"\nfallback_interval = \"1h\"\ngap_spread = \"0ms\"\n");
   const auto romancy = [&](const std::string& command) {
     Daemon daemon("romancy", {"--config", config_, command, "listener"}, dir_.path() + "/cli.log");
     EXPECT_EQ(WEXITSTATUS(daemon.wait()), 0) << daemon.log();
   };
   const auto swept = [&] { return count("test.1", Counter::wakes_swept); };
   const auto heard = swept();
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 30; ++i) {
     start_workflow("heard-" + std::to_string(i));
     ASSERT_TRUE(completes("heard-" + std::to_string(i)));
   }
-  EXPECT_EQ(swept(), heard);
+  EXPECT_LE(swept(), heard + 2);  // the looks after the two resyncs of its start may still have been due
   romancy("stop");
   ASSERT_TRUE(eventually([&] { return swept() >= heard + 10; })) << supervisor_->log();
   EXPECT_FALSE(slot("test.1").live);
   romancy("start-component");
   ASSERT_TRUE(eventually([&] { return slot("test.1").live; })) << supervisor_->log();
   const auto again = swept();
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 30; ++i) {
     start_workflow("again-" + std::to_string(i));
     ASSERT_TRUE(completes("again-" + std::to_string(i)));
   }
-  EXPECT_LE(swept(), again + 1);  // one may have been due in the turn in which it heard again
+  EXPECT_LE(swept(), again + 2);
 }
 
 TEST_F(Hints, WhenTheListenerIsKilledWorkGoesOnThroughItsResyncAlone) {
@@ -168,6 +168,12 @@ TEST_F(Hints, WhenTheListenerIsKilledWorkGoesOnThroughItsResyncAlone) {
 // Nothing but a hint starts a look here, and this hint goes to a process that will never look.
 TEST_F(Hints, AHintThatWentToAStoppedWorkerIsNotLostWithIt) {
   start(kByHintsAlone, 2, "[supervisor]\nhang_timeout = \"1h\"\n");
+  // Each has had a wake, so it has also had the resyncs before it: no look is due any more.
+  for (int i = 0; count("test.1", Counter::wakes_notified) == 0 || count("test.2", Counter::wakes_notified) == 0; ++i) {
+    ASSERT_LT(i, 1000);
+    start_workflow("before-" + std::to_string(i));
+    ASSERT_TRUE(completes("before-" + std::to_string(i)));
+  }
   const auto stopped = static_cast<pid_t>(slot("test.1").pid);
   const auto other = static_cast<pid_t>(slot("test.2").pid);
   ASSERT_EQ(::kill(stopped, SIGSTOP), 0);

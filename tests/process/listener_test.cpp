@@ -126,6 +126,26 @@ TEST_F(ListenerProcess, APoolerThatSwallowsNotificationsNeverBecomesLive) {
   ASSERT_TRUE(eventually([&] { return peer.count(kGap) == 1; })) << listener_->log();
 }
 
+// A burst may take longer than the heartbeat's deadline, and the beat's answer stands behind it: only silence counts.
+TEST_F(ListenerProcess, WhileHintsArriveAHeartbeatThatIsLateEndsNothing) {
+  Proxy proxy(conninfo_);
+  start("heartbeat_interval = \"100ms\"\nheartbeat_timeout = \"1s\"\nreconnect_delay = \"10ms\"\n", proxy.conninfo());
+  auto peer = live_observer();
+  std::vector<Proxy::Rule> no_questions;  // the server never hears the heartbeat's
+  for (const char type : {'P', 'B', 'D', 'E', 'S'}) {
+    no_questions.push_back({.way = Proxy::Way::to_server, .type = type, .fate = Proxy::Fate::swallowed});
+  }
+  proxy.rules(no_questions);
+  ASSERT_TRUE(eventually([&] { return proxy.met() >= 5; })) << listener_->log();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(2500);
+  for (int i = 0; std::chrono::steady_clock::now() < end; ++i) notify("outbox_pending", "{\"n\":" + std::to_string(i) + "}");
+  EXPECT_EQ(peer.count(kDeaf), 0) << listener_->log();
+  ASSERT_TRUE(eventually([&] { return peer.count(kDeaf) == 1; })) << listener_->log();  // now it is silent
+  EXPECT_TRUE(listener_->logged("trouble=hung_backend"));
+  proxy.rules({});
+  ASSERT_TRUE(eventually([&] { return peer.count(kGap) == 1; })) << listener_->log();
+}
+
 // A burst that no queue holds, and a subscriber that never reads: the socket to PostgreSQL is drained all the same.
 TEST_F(ListenerProcess, ABurstOfAHundredThousandWithASubscriberThatNeverReadsIsDrained) {
   start("heartbeat_interval = \"100ms\"\n");
