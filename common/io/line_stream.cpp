@@ -210,6 +210,8 @@ bool peer_in_group(int fd, const Peer& peer, gid_t group) {
   return std::find(groups.begin(), groups.end(), group) != groups.end();
 }
 
+int LineStream::fd() const { return state_->open() ? state_->fd.get() : -1; }
+
 Peer LineStream::peer() const { return state_->peer; }
 
 }  // namespace romancy::io

@@ -56,6 +56,7 @@ class LineStream {
   [[nodiscard]] bool overlong() const;  // it was closed because of a line longer than max_line
   void close();
   [[nodiscard]] Peer peer() const;
+  [[nodiscard]] int fd() const;  // to be handed over to another program; -1 when closed
 
  private:
   struct State;

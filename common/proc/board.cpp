@@ -143,6 +143,16 @@ std::string_view histogram_name(Histogram histogram) {
 
 // All stores are relaxed but those of `claimed`: each word stands for itself, and readers expect no order among them.
 
+namespace {
+
+// A slot that nobody has claimed belongs to whoever was given it.
+bool owns(const SlotLayout& slot) {
+  const std::uint64_t pid = slot.pid.load(std::memory_order_relaxed);
+  return pid == 0 || pid == static_cast<std::uint64_t>(::getpid());
+}
+
+}  // namespace
+
 void Slot::claim(std::string_view component) {
   if (!layout_) return;
   layout_->claimed.store(0, std::memory_order_relaxed);
@@ -159,16 +169,17 @@ void Slot::claim(std::string_view component) {
   layout_->heartbeat.store(now_ns(), std::memory_order_relaxed);
   layout_->beats.store(0, std::memory_order_relaxed);
   layout_->live.store(0, std::memory_order_relaxed);
+  layout_->counters[static_cast<std::size_t>(Counter::subscribers)].store(0, std::memory_order_relaxed);  // a gauge
   layout_->state.store(static_cast<std::uint64_t>(ProcState::starting), std::memory_order_relaxed);
   layout_->claimed.store(1, std::memory_order_release);
 }
 
 void Slot::state(ProcState state) {
-  if (layout_) layout_->state.store(static_cast<std::uint64_t>(state), std::memory_order_relaxed);
+  if (layout_ && owns(*layout_)) layout_->state.store(static_cast<std::uint64_t>(state), std::memory_order_relaxed);
 }
 
 void Slot::beat() {
-  if (!layout_) return;
+  if (!layout_ || !owns(*layout_)) return;
   layout_->heartbeat.store(now_ns(), std::memory_order_relaxed);
   layout_->beats.fetch_add(1, std::memory_order_relaxed);
 }
@@ -178,7 +189,7 @@ void Slot::add(Counter counter, std::uint64_t by) {
 }
 
 void Slot::set(Counter gauge, std::uint64_t value) {
-  if (layout_) layout_->counters[static_cast<std::size_t>(gauge)].store(value, std::memory_order_relaxed);
+  if (layout_ && owns(*layout_)) layout_->counters[static_cast<std::size_t>(gauge)].store(value, std::memory_order_relaxed);
 }
 
 void Slot::record(Histogram histogram, std::chrono::nanoseconds value) {
@@ -188,7 +199,7 @@ void Slot::record(Histogram histogram, std::chrono::nanoseconds value) {
 }
 
 void Slot::live(bool listening) {
-  if (layout_) layout_->live.store(listening ? 1 : 0, std::memory_order_relaxed);
+  if (layout_ && owns(*layout_)) layout_->live.store(listening ? 1 : 0, std::memory_order_relaxed);
 }
 
 std::chrono::nanoseconds SlotView::quantile(Histogram histogram, double p) const {
@@ -296,6 +307,38 @@ Result<Board> Board::open(const std::string& path) {
   if (auto mapped = state->map(path); !mapped) return tl::unexpected(mapped.error());
   return Board(std::move(state));
 }
+
+Result<Board> Board::take_over(const std::string& path) {
+  auto state = std::make_unique<State>();
+  state->fd.reset(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!state->fd || !state->check_header(path) || !state->map(path)) return create(path);
+  return Board(std::move(state));
+}
+
+void Board::bury(int index, std::int64_t pid) {
+  if (!state_->writable || index < 0 || index >= state_->count) return;
+  SlotLayout& slot = state_->slots[index];
+  if (slot.pid.load(std::memory_order_relaxed) != static_cast<std::uint64_t>(pid)) return;  // its successor's by now
+  slot.state.store(static_cast<std::uint64_t>(ProcState::absent), std::memory_order_relaxed);
+  slot.live.store(0, std::memory_order_relaxed);
+}
+
+void Board::clear(int index) {
+  if (!state_->writable || index < 0 || index >= state_->count) return;
+  SlotLayout& slot = state_->slots[index];
+  slot.claimed.store(0, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  for (Word* word : {&slot.pid, &slot.started, &slot.state, &slot.live, &slot.heartbeat, &slot.beats}) {
+    word->store(0, std::memory_order_relaxed);
+  }
+  for (Word& word : slot.name) word.store(0, std::memory_order_relaxed);
+  for (Word& counter : slot.counters) counter.store(0, std::memory_order_relaxed);
+  for (auto& histogram : slot.histograms) {
+    for (Word& bucket : histogram) bucket.store(0, std::memory_order_relaxed);
+  }
+}
+
+std::string Board::name(int index) const { return read(index).component; }
 
 Board Board::private_one() {
   auto state = std::make_unique<State>();

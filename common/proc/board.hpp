@@ -3,6 +3,8 @@
 // One writer a slot, any number of readers, lock-free 64-bit atomics only: a process killed at any instruction
 // cannot hang or confuse another. Counters of a slot go on over restarts of its process (the next incarnation adds
 // to what is there), so exported counters are monotonic while the board lives. No mutex, no pointer, no string object.
+// Who claimed a slot last owns it. A predecessor that is on its way out beside it (an upgrade replaces the listener so)
+// may still count, for that is an atomic addition, but no longer says how it is.
 //
 // The supervisor creates the file <runtime_dir>/board (posix_fallocate: a full disk is an error now, not a SIGBUS
 // later) and hands the descriptor down. A process without a supervisor keeps a private board of one slot.
@@ -115,6 +117,8 @@ class Board {
   static Result<Board> adopt(UniqueFd fd);
   // Maps the file for reading. Refuses another layout version, saying which.
   static Result<Board> open(const std::string& path);
+  // Maps the board at `path` for writing, with the counters in it; makes a new one if there is none that fits.
+  static Result<Board> take_over(const std::string& path);
   // A board of this process alone, seen by nobody.
   static Board private_one();
 
@@ -124,6 +128,11 @@ class Board {
   [[nodiscard]] Slot slot(int index);
   [[nodiscard]] std::vector<SlotView> read() const;  // the slots in use
   [[nodiscard]] SlotView read(int index) const;
+  // For the supervisor, which knows who died. A dead process's slot says that nobody is there; its counters stay.
+  void bury(int index, std::int64_t pid);
+  // As new, for a component of another name. Nobody may use it.
+  void clear(int index);
+  [[nodiscard]] std::string name(int index) const;  // of the component that claimed it last; empty: none
   [[nodiscard]] int fd() const;  // to hand down; -1 for a private one
 
  private:

@@ -110,13 +110,9 @@ bool assign(const Setting& setting, const Value& value, Config& config, ResumerE
           else if (text && *text == "auto") config.*member = Listening::automatic;
           else return false;
         } else if constexpr (std::is_same_v<M, log::Level Config::*>) {
-          using log::Level;
-          const std::pair<const char*, Level> words[] = {
-              {"debug", Level::debug}, {"info", Level::info}, {"warn", Level::warn}, {"error", Level::error}};
-          const auto* word = std::find_if(std::begin(words), std::end(words),
-                                          [&](const auto& w) { return text && *text == w.first; });
-          if (word == std::end(words)) return false;
-          config.*member = word->second;
+          const auto level = text ? parse_level(*text) : std::nullopt;
+          if (!level) return false;
+          config.*member = *level;
         } else {
           static_assert(std::is_same_v<M, std::vector<std::string> ResumerEntry::*>);
           const auto* texts = std::get_if<std::vector<std::string>>(&value);
@@ -224,6 +220,12 @@ Result<Config> parse_config(std::string_view toml, std::string_view name) {
 }
 
 Result<Config> load_config(const std::string& path) {
+  const auto text = read_config(path);
+  if (!text) return tl::unexpected(text.error());
+  return parse_config(*text, path);
+}
+
+Result<std::string> read_config(const std::string& path) {
   const auto failed = [&](int error) {
     return refuse("configuration " + path + ": cannot be read: " + errno_text(error));
   };
@@ -239,7 +241,24 @@ Result<Config> load_config(const std::string& path) {
     text.append(buffer, static_cast<std::size_t>(got));
     if (text.size() > kLongestFile) return refuse("configuration " + path + ": longer than 1 MiB");
   }
-  return parse_config(text, path);
+  return text;
+}
+
+std::optional<log::Level> parse_level(std::string_view word) {
+  for (const auto level : {log::Level::debug, log::Level::info, log::Level::warn, log::Level::error}) {
+    if (word == level_word(level)) return level;
+  }
+  return std::nullopt;
+}
+
+std::string_view level_word(log::Level level) {
+  switch (level) {
+    case log::Level::debug: return "debug";
+    case log::Level::info: return "info";
+    case log::Level::warn: return "warn";
+    case log::Level::error: return "error";
+  }
+  return "?";
 }
 
 Result<std::chrono::milliseconds> parse_duration(std::string_view text) {

@@ -6,6 +6,7 @@
 // Durations are written as text: "250ms", "30s", "5m", "1h", "7d".
 #pragma once
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -92,11 +93,15 @@ struct Config {
 
 Config default_config();
 Result<Config> load_config(const std::string& path);
+Result<std::string> read_config(const std::string& path);  // the text of the file
 Result<Config> parse_config(std::string_view toml, std::string_view name);
 
 std::string config_help();      // for --help
 std::string config_commented(); // packaging/romancy.toml, written by the build
 std::string config_markdown();  // docs/configuration.md, checked by a test
+
+std::optional<log::Level> parse_level(std::string_view word);  // "debug", "info", "warn", "error"
+std::string_view level_word(log::Level level);
 
 Result<std::chrono::milliseconds> parse_duration(std::string_view text);
 std::string format_duration(std::chrono::milliseconds value);

@@ -78,8 +78,8 @@ std::string config_commented() {
 std::string config_markdown() {
   std::string out =
       "# Configuration\n\n"
-      "Made from the table in `common/proc/config_table.cpp`; a test compares the two. The file is read once, at the\n"
-      "start. Unknown keys and values out of range are refused with file, line, key, value and range (exit code 78).\n"
+      "Made from the table in `common/proc/config_table.cpp`; a test compares the two. The file is read at the\n"
+      "start and at `romancy reload`. Unknown keys and values out of range are refused with file, line, key, value and range (exit code 78).\n"
       "Durations are texts: `\"250ms\"`, `\"30s\"`, `\"5m\"`, `\"1h\"`, `\"7d\"`.\n";
   for (const auto& section : sections()) {
     out += "\n## `" + header(section) + "`\n\n" + section.sentence + "\n\n";

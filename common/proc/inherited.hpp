@@ -13,6 +13,7 @@ inline constexpr int kHubFd = 5;      // ROMANCY_HUB=1, listener only: the hub's
 
 // Environment.
 inline constexpr const char* kEnvConfig = "ROMANCY_CONFIG";        // path of the configuration, if --config is absent
+inline constexpr const char* kEnvInEffect = "ROMANCY_CONFIG_IN_EFFECT";  // a copy of it as it was when last accepted: read this
 inline constexpr const char* kEnvComponent = "ROMANCY_COMPONENT";  // "listener", "timer", "relay", "<resumer name>.<n>"
 inline constexpr const char* kEnvControl = "ROMANCY_CONTROL";
 inline constexpr const char* kEnvSlot = "ROMANCY_SLOT";
@@ -20,9 +21,12 @@ inline constexpr const char* kEnvHub = "ROMANCY_HUB";
 inline constexpr const char* kEnvParent = "ROMANCY_PARENT_PID";    // checked against getppid() after PR_SET_PDEATHSIG
 
 // Words on the control socket, one a line. Child to supervisor: "ready" once it does its work. Supervisor to child:
-// "drain": take nothing new, finish what is in hand, exit 0.
+// "drain": take nothing new, finish what is in hand within stop_timeout, exit 0; "finish": the same without a limit;
+// "log debug": the least important lines to log from now on.
 inline constexpr const char* kWordReady = "ready";
 inline constexpr const char* kWordDrain = "drain";
+inline constexpr const char* kWordFinish = "finish";
+inline constexpr const char* kWordLog = "log ";
 
 // Exit codes: part of the contract (docs/operating.md). Anything else is a crash.
 inline constexpr int kExitOk = 0;         // stopped as asked

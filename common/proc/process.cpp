@@ -106,7 +106,7 @@ bool inherit(Inheritance& got) {
     got.slot = std::atoi(slot.c_str());
   }
   // No thread has been started yet. NOLINTNEXTLINE(concurrency-mt-unsafe)
-  for (const char* name : {kEnvControl, kEnvSlot, kEnvParent}) ::unsetenv(name);
+  for (const char* name : {kEnvControl, kEnvSlot, kEnvParent, kEnvInEffect}) ::unsetenv(name);
   if (parent.empty()) return true;
   // First arm, then look: a parent that dies in between is seen by one of the two. Another parent than the
   // supervisor may also be a shell script that started us; then the control socket tells who lives.
@@ -115,6 +115,16 @@ bool inherit(Inheritance& got) {
   }
   const bool adopted = ::getppid() != std::atoi(parent.c_str());
   return !adopted || (got.control && !at_eof(got.control.get()));
+}
+
+// What the supervisor accepted, under the name of the file it came from: whatever that file says by now, a process that
+// is restarted must not be the first to try it. Another file is read when the command line says so.
+Result<Config> read_configuration(const std::string& path, const std::string& in_effect) {
+  if (path.empty()) return default_config();
+  if (in_effect.empty() || path != variable(kEnvConfig)) return load_config(path);
+  const auto text = read_config(in_effect);
+  if (!text) return tl::unexpected(text.error());
+  return parse_config(*text, path);
 }
 
 class Skeleton final : public Process {
@@ -157,6 +167,8 @@ class Skeleton final : public Process {
     if (!draining_) slot_.state(ProcState::starting);
   }
 
+  bool patient() const override { return draining_ && !deadline_.armed(); }
+
   void finish(int exit_code) override {
     if (exit_code_) return;
     exit_code_ = exit_code;
@@ -186,6 +198,8 @@ class Skeleton final : public Process {
     io::LineStream::Handlers handlers;
     handlers.on_line = [this](std::string_view line) {
       if (line == kWordDrain) drain("asked");
+      else if (line == kWordFinish) drain("asked", false);
+      else if (line.starts_with(kWordLog)) change_level(line.substr(std::string_view(kWordLog).size()));
       else log::warn("unknown word from the supervisor", {{"word", line.substr(0, 80)}});
     };
     handlers.on_close = [this](std::string_view) { drain("the supervisor is gone"); };
@@ -197,17 +211,26 @@ class Skeleton final : public Process {
     slot_.add(Counter::log_dropped, dropped - std::exchange(lines_dropped_, dropped));
   }
 
+  void change_level(std::string_view word) {
+    const auto level = parse_level(word);
+    if (!level) return log::warn("unknown log level from the supervisor", {{"level", word.substr(0, 80)}});
+    log::set_up(component_, *level);
+    log::info("log level changed", {{"level", word}});
+  }
+
   void on_signal(int signal) {
     if (++signals_ > 1) stop_now("second signal");
     drain(signal == SIGINT ? "SIGINT" : "SIGTERM");
   }
 
-  void drain(const char* why) {
-    if (draining_ || !service_) return;
+  // Asked again with a limit, the limit counts from then.
+  void drain(const char* why, bool limited = true) {
+    if (!service_) return;
+    if (limited && !deadline_.armed()) deadline_.set_in(config_.stop_timeout);
+    if (draining_) return;
     draining_ = true;
     slot_.state(ProcState::draining);
     log::info("draining", {{"why", why}});
-    deadline_.set_in(config_.stop_timeout);
     service_->drain([this] { finish(kExitOk); });
   }
 
@@ -240,7 +263,7 @@ int run_process(int argc, char** argv, const ProcessSpec& spec,
   const auto read = read_arguments(argc, argv, spec);
   if (const int* exit_code = std::get_if<int>(&read)) return *exit_code;
   const auto& arguments = std::get<Arguments>(read);
-  const std::string named = variable(kEnvComponent);
+  const std::string named = variable(kEnvComponent), in_effect = variable(kEnvInEffect);
   const std::string component = named.empty() ? spec.name : named;
   log::set_up(component, log::Level::info);
   Inheritance inherited;
@@ -248,7 +271,7 @@ int run_process(int argc, char** argv, const ProcessSpec& spec,
     log::warn("the supervisor is gone");
     return kExitOk;
   }
-  auto config = arguments.config_path.empty() ? Result<Config>(default_config()) : load_config(arguments.config_path);
+  auto config = read_configuration(arguments.config_path, in_effect);
   if (!config) {
     log::error("configuration refused", {{"error", config.error().text}});
     return kExitConfig;

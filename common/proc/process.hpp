@@ -6,7 +6,9 @@
 //   file exit 78;
 //   started by the supervisor: arms PR_SET_PDEATHSIG and checks its parent, adopts slot and control socket
 //   (inherited.hpp), says "ready" when the service does; EOF on the control socket is a drain;
-//   SIGTERM, SIGINT or "drain": Service::drain(), exit 0 when it is done; exit 1, without destructors, when
+//   its configuration is the copy that the supervisor accepted last, not what the file may say by now;
+//   "log LEVEL" on the control socket changes the level of its log;
+//   SIGTERM, SIGINT or "drain" (or "finish": without a limit): Service::drain(), exit 0 when it is done; exit 1, without destructors, when
 //   stop_timeout has passed or a second signal came;
 //   beats the slot's heart once a second from the loop: a loop that stands still for hang_timeout is killed. Not being
 //   ready (the database is away) never is a reason to be killed.
@@ -38,6 +40,7 @@ class Process {
   virtual bool once() const = 0;                     // --once: do what is due, then exit
   virtual void ready() = 0;                          // told once by the service when it works
   virtual void not_ready() = 0;                      // the database is away, say
+  virtual bool patient() const = 0;                  // it drains, and nobody set it a limit
   virtual void finish(int exit_code) = 0;            // ends the process from within (--once, exit 78)
 };
 

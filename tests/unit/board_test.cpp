@@ -239,5 +239,64 @@ TEST(Board, EveryCounterAndHistogramHasAName) {
   }
 }
 
+// An upgrade starts the next listener beside the one that runs, in the same slot.
+TEST_F(BoardTest, TheOneThatClaimedASlotLastSaysHowItIsAndBothMayCount) {
+  auto board = Board::create(path());
+  ASSERT_TRUE(board);
+  Slot slot = board->slot(0);
+  slot.claim("listener");
+  slot.add(Counter::notifications);
+  const pid_t child = ::fork();
+  if (child == 0) {  // the next one
+    Slot next = board->slot(0);
+    next.claim("listener");
+    next.add(Counter::notifications);
+    next.state(ProcState::ready);
+    next.live(true);
+    ::_exit(0);
+  }
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  slot.state(ProcState::draining);
+  slot.live(false);
+  slot.set(Counter::subscribers, 7);
+  slot.add(Counter::notifications);
+  SlotView view = board->read(0);
+  EXPECT_EQ(view.pid, child);
+  EXPECT_EQ(view.state, ProcState::ready);
+  EXPECT_TRUE(view.live);
+  EXPECT_EQ(view.counters[static_cast<std::size_t>(Counter::subscribers)], 0u);
+  EXPECT_EQ(view.counters[static_cast<std::size_t>(Counter::notifications)], 3u);
+  board->bury(0, ::getpid());  // not the owner
+  EXPECT_TRUE(board->read(0).live);
+  board->bury(0, child);
+  view = board->read(0);
+  EXPECT_FALSE(view.live);
+  EXPECT_EQ(view.state, ProcState::absent);
+  EXPECT_EQ(view.counters[static_cast<std::size_t>(Counter::notifications)], 3u);
+}
+
+TEST_F(BoardTest, IsTakenOverWithItsCountersAndMadeAnewWhenItDoesNotFit) {
+  const std::string where = path();
+  {
+    auto board = Board::take_over(where);
+    ASSERT_TRUE(board);
+    Slot slot = board->slot(3);
+    slot.claim("orders.1");
+    slot.add(Counter::claims, 5);
+  }
+  auto next = Board::take_over(where);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->name(3), "orders.1");
+  EXPECT_EQ(next->read(3).counters[static_cast<std::size_t>(Counter::claims)], 5u);
+  next->clear(3);
+  EXPECT_EQ(next->name(3), "");
+  EXPECT_EQ(next->read(3).counters[static_cast<std::size_t>(Counter::claims)], 0u);
+  ASSERT_EQ(::truncate(where.c_str(), 100), 0);
+  auto fresh = Board::take_over(where);
+  ASSERT_TRUE(fresh);
+  fresh->slot(0).claim("timer");
+  EXPECT_EQ(fresh->name(0), "timer");
+}
+
 }  // namespace
 }  // namespace romancy::proc
