@@ -20,6 +20,8 @@ namespace {
 
 // A run that killed its worker this often is parked: it would take down one after the other.
 constexpr int kCrashesToPark = 5;
+// From so many on it is claimed alone (claim_runs has the same number).
+constexpr int kCrashesToSuspect = 2;
 // Who skipped a locked instance comes back after 1, 2, 4 .. ms (hole H5, docs/adr/0001); a lock may be held for long.
 constexpr std::chrono::milliseconds kSkipDelayMax{1000};
 
@@ -81,7 +83,7 @@ void Resumer::look(Why why) {
     look_at_all_held();
   }
   const auto room = config_.max_in_flight - static_cast<int>(leases_.size());
-  if (session_ == 0 || drained_ || room <= 0) {
+  if (session_ == 0 || drained_ || room <= 0 || !suspect_.empty()) {
     starved_ = room <= 0;
     sweeper_.done(false);
     return;
@@ -145,6 +147,36 @@ void Resumer::adopt(Claimed claimed) {
   lease.generation = claimed.generation;
   lease.status = claimed.status;
   leases_[claimed.instance_id] = std::move(owned);
+  if (claimed.crashes >= kCrashesToSuspect && claimed.crashes < kCrashesToPark) {
+    suspect_ = claimed.instance_id;
+    suspect_alarm_.set_in(config_.session_timeout);
+    log::warn("instance runs alone, its workers died", {{"instance_id", suspect_}, {"crashes", claimed.crashes}});
+    if (leases_.size() > 1) {
+      suspect_waits_ = std::make_unique<Claimed>(std::move(claimed));
+      return;
+    }
+  }
+  begin(lease, std::move(claimed));
+}
+
+// The neighbours are gone, or had their time; or it was alone for so long that it is not to be feared any more.
+void Resumer::suspect_due() {
+  if (!suspect_waits_) return clear_suspect();
+  const auto claimed = std::exchange(suspect_waits_, nullptr);
+  suspect_alarm_.set_in(config_.session_timeout);
+  if (Lease* lease = held(claimed->instance_id, claimed->token)) begin(*lease, std::move(*claimed));
+  else clear_suspect();
+}
+
+void Resumer::clear_suspect() {
+  if (suspect_.empty()) return;
+  suspect_.clear();
+  suspect_waits_.reset();
+  suspect_alarm_.cancel();
+  if (session_ != 0 && !drained_) sweeper_.look_in(0ms);
+}
+
+void Resumer::begin(Lease& lease, Claimed claimed) {
   auto copy = cache_.take(claimed.instance_id, claimed.token);
   if (!claimed.unreadable.empty()) return park(lease, claimed.unreadable);
   if (claimed.crashes >= kCrashesToPark) {
@@ -300,6 +332,7 @@ void Resumer::committed(const std::string& instance_id, std::int64_t token, Afte
   }
   if (!lease->broken.empty()) return park(*lease, lease->broken);
   if (!answer->unreadable.empty()) return park(*lease, answer->unreadable);
+  if (after.last_seq > lease->committed_seq && instance_id == suspect_) clear_suspect();  // it made progress
   lease->committed_seq = after.last_seq;
   start_activities(*lease, std::move(after.activities));
   if (!answer->inbox.empty()) return deliver(*lease, answer->inbox);
@@ -480,8 +513,10 @@ void Resumer::forget(const std::string& instance_id) {
   const auto found = leases_.find(instance_id);
   if (found == leases_.end()) return;
   for (auto& [op, attempt] : found->second->attempts) attempt.stop.request_stop();
-  const bool poked = found->second->poked;
+  const bool poked = found->second->poked, suspected = instance_id == suspect_;
   leases_.erase(found);
+  if (suspected) clear_suspect();
+  else if (suspect_waits_ && leases_.size() == 1) suspect_alarm_.set_in(0ms);
   if (std::exchange(starved_, false) || poked || process_.once()) sweeper_.look_in(0ms);
 }
 

@@ -14,6 +14,8 @@
 //   - What arrives while an instance is held is seen at its next commit; a hint for it makes an empty commit at once.
 // Sessions: a new one after every (re)connect, naming the former ones so that their instances are free at once. All
 //   runs in memory are dropped then: the database may know less or more than they do.
+// Poison: an instance that killed two workers is suspected. It comes in a claim of its own, waits until nothing else is in
+//   hand, and runs while nothing is claimed; both for at most one session time-out. Five deaths park it.
 // Bounds: worker.max_in_flight leases (no claim beyond), worker.cache_instances suspended, worker.activity_threads.
 // Failure: the database away: not ready, no leases, reconnect for ever. A mismatch in replay parks the instance.
 #pragma once
@@ -83,6 +85,9 @@ class Resumer final : public proc::Service {
   void claimed(Claim claim);
   void end_once();
   void adopt(Claimed claimed);
+  void begin(Lease& lease, Claimed claimed);
+  void suspect_due();
+  void clear_suspect();
   void replay(Lease& lease, const std::vector<HistoryRow>& history, const std::vector<InboxRow>& inbox);
   void deliver(Lease& lease, const std::vector<InboxRow>& inbox);
   void step(Lease& lease, bool look = false);  // look: commit even if there is nothing to write
@@ -134,6 +139,9 @@ class Resumer final : public proc::Service {
   Leases leases_;
   std::chrono::milliseconds skip_delay_{1};
   bool starved_ = false;                  // a look was refused for want of room
+  std::string suspect_;                   // an instance that killed two workers: nothing else is claimed. Empty: none
+  std::unique_ptr<Claimed> suspect_waits_;  // .. and has not begun: others are in hand
+  io::Alarm suspect_alarm_;               // the end of that wait; then of being alone
   bool hears_ = false;                    // notifications come through
   std::chrono::steady_clock::time_point held_looked_at_{};
   std::int64_t clock_offset_us_ = 0;      // database clock minus our monotonic clock

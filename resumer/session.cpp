@@ -94,6 +94,7 @@ Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_p
       sweeper_(process.loop(), {.poll = config_.workflow_interval, .fallback = config_.fallback_interval, .spread = config_.gap_spread},
                [this](proc::Why why) { look(why); }),
       heart_(process.loop(), [this] { beat(); }),
+      suspect_alarm_(process.loop(), [this] { suspect_due(); }),
       hurry_(process.loop(), [this] { hurry(); }),
       async_(process.loop(), config_.async_activities),
       pool_(std::make_unique<ActivityPool>(process.loop(), config_.activity_threads)) {}
@@ -174,6 +175,7 @@ void Resumer::session_lost(const Error& why) {
   for (auto& [id, lease] : leases_) {
     for (auto& [op, attempt] : lease->attempts) attempt.stop.request_stop();
   }
+  clear_suspect();
   leases_.clear();
   cache_.clear();
   starved_ = false;
@@ -219,7 +221,7 @@ void Resumer::drain(std::function<void()> done) {
     for (auto& [op, attempt] : lease->attempts) attempt.delay.reset();
   }
   running_ -= pool_->drop_queued() + async_.drop_queued();
-  hurry_.set_in(config_.stop_timeout * 3 / 4);
+  if (!process_.patient()) hurry_.set_in(config_.stop_timeout * 3 / 4);
   end_drain();
 }
 

@@ -8,6 +8,8 @@
 -- Answer: one row an instance leased, then one with instance_id NULL whose inbox is
 --   {"over": the session has ended, "taken": pokes, "skipped": instances, "marks": one a route,
 --    "more": worth asking again}
+-- Who killed its worker twice (two crashes unseen) is suspected: it is leased alone, in an answer of one, so that it does
+-- not take others down with it; the others that were found are put back, and hinted, for somebody else to take.
 -- fresh: this session also held it last, so its memory has the history: history is NULL. left_behind: rows marked seen.
 -- Route 0 is that of the channels: its pokes say "look at this channel", and are matched first (match_channels), so
 -- that the instances which got a message can be leased by this very claim; the others are hinted.
@@ -35,6 +37,7 @@ DECLARE
   c_most_pokes CONSTANT int := 4000;  -- a call; drains a hot instance without making the answer late
   c_most_at_once CONSTANT int := 1000;
   c_most_channels CONSTANT int := 256;
+  c_suspected CONSTANT int := 2;  -- crashes; the same number as in free_session and the resumer
   v_marks xid8[];
   v_open boolean[];         -- routes that may have more
   v_first int;              -- where a pass begins: no route starves behind another
@@ -49,6 +52,8 @@ DECLARE
   v_finished text[];
   v_skipped text[] := '{}';
   v_surplus text[] := '{}';
+  v_suspects text[];
+  v_alone boolean := false; -- one of them was leased
   v_runs int := 0;
   v_got int;
   v_taken int := 0;
@@ -105,7 +110,7 @@ BEGIN
   END IF;
 
   v_size := least(v_want, c_most_at_once);
-  WHILE NOT v_over AND v_runs < v_want AND v_taken < c_most_pokes AND true = ANY (v_open) LOOP
+  WHILE NOT v_over AND v_runs < v_want AND NOT v_alone AND v_taken < c_most_pokes AND true = ANY (v_open) LOOP
     -- Take.
     v_ids := '{}';
     v_got := 0;
@@ -165,6 +170,21 @@ BEGIN
       v_look := v_look[: v_want - v_runs];
     END IF;
 
+    SELECT array_agg(x)
+      INTO v_suspects
+      FROM unnest(v_look) x
+     WHERE (SELECT count(*)
+              FROM inbox b
+             WHERE b.instance_id = x AND NOT b.seen AND b.kind = 7 AND b.data -> 'crash' = 'true') >= c_suspected;
+    IF v_suspects IS NOT NULL AND v_runs = 0 THEN
+      v_alone := true;
+      v_surplus := v_surplus || array_remove(v_look, v_suspects[1]);
+      v_look := v_suspects[: 1];
+    ELSIF v_suspects IS NOT NULL THEN
+      v_surplus := v_surplus || v_suspects;
+      v_look := ARRAY(SELECT unnest(v_look) EXCEPT SELECT unnest(v_suspects));
+    END IF;
+
     IF v_matched <> '{}' THEN
       v_matched := ARRAY(SELECT unnest(v_matched) EXCEPT SELECT unnest(v_look));
     END IF;
@@ -210,6 +230,11 @@ BEGIN
              unix_micros(l.created_at)
         FROM leased l;
       GET DIAGNOSTICS v_got = ROW_COUNT;
+      IF v_alone THEN  -- free_session wants to know which one was begun last
+        UPDATE inbox b
+           SET data = b.data || jsonb_build_object('alone', unix_micros(clock_timestamp()))
+         WHERE b.instance_id = v_look[1] AND NOT b.seen AND b.kind = 7;
+      END IF;
     ELSE
       v_got := 0;
     END IF;
@@ -223,6 +248,9 @@ BEGIN
     FROM instances i
    WHERE i.instance_id = ANY (v_skipped || v_surplus);
 
+  IF v_alone THEN
+    v_matched := coalesce(v_matched, '{}') || v_surplus;
+  END IF;
   IF v_matched <> '{}' THEN
     PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))
        FROM instances i

@@ -1,9 +1,12 @@
 -- free_session: gives back all that a session holds and forgets it. Returns the number of instances freed.
 --
+-- Of a crash (crash = true) all that the session held are suspected, for nobody knows which of them it was; but if there
+-- are some that killed two workers before, the one of them that was begun last is blamed, and nobody else: claim_runs
+-- gives each of these a time of its own.
 -- The caller has locked the session's row FOR UPDATE in an earlier statement, so that claims under way (they hold it
 -- FOR KEY SHARE) are over and their journal rows visible here (hole H9).
 -- Callers: end_session, reap_session, reap_sessions, start_session.
--- Index: claims_session, pk of instances, outbox_held.
+-- Index: claims_session, pk of instances, inbox_pkey, outbox_held.
 -- Locks: instances, in id order, waiting: a commit under way was either before us, and we see what it released, or
 -- comes after us, and finds its fence gone. Then outbox rows in id order.
 CREATE OR REPLACE FUNCTION free_session(session_id bigint, crash boolean)
@@ -14,7 +17,9 @@ $$
 DECLARE
   v_session ALIAS FOR $1;
   v_crash ALIAS FOR $2;
+  c_suspected CONSTANT int := 2;  -- crashes; the same number as in claim_runs
   v_ids text[];
+  v_blamed text;              -- NULL: all
   v_event text;
 BEGIN
   SELECT array_agg(held.instance_id)
@@ -29,8 +34,20 @@ BEGIN
   IF v_ids IS NOT NULL THEN
     UPDATE instances SET session_id = NULL, last_session = v_session WHERE instance_id = ANY (v_ids);
     -- A bare poke is not enough: a run that had consumed everything would be looked at and left (hole 12).
+    IF v_crash THEN
+      SELECT s.id
+        INTO v_blamed
+        FROM (SELECT mine.id,
+                     (SELECT CASE WHEN count(*) >= c_suspected THEN coalesce(max((b.data ->> 'alone')::bigint), 0) END
+                        FROM inbox b
+                       WHERE b.instance_id = mine.id AND NOT b.seen AND b.kind = 7 AND b.data -> 'crash' = 'true') AS begun
+                FROM unnest(v_ids) mine (id)) s
+       WHERE s.begun IS NOT NULL
+       ORDER BY s.begun DESC
+       LIMIT 1;
+    END IF;
     INSERT INTO inbox (instance_id, kind, data)
-    SELECT x, 7, jsonb_build_object('crash', v_crash)
+    SELECT x, 7, jsonb_build_object('crash', v_crash AND coalesce(x = v_blamed, true))
       FROM unnest(v_ids) x;
     INSERT INTO pokes (route_id, instance_id)
     SELECT i.route_id, i.instance_id

@@ -86,6 +86,61 @@ TEST_F(Sessions, CrashesCountUntilTheRunMakesProgress) {
   EXPECT_EQ(b.run(claim(5, "crashes, jsonb_array_length(inbox)")), "3|4") << "a lost connection is no crash";
 }
 
+// i1 has killed two workers; i2 is an innocent one that was there both times, i3 came later.
+TEST_F(Sessions, WhoKilledTwoWorkersIsClaimedAloneAndTheOthersArePutBackForSomebodyElse) {
+  leased();
+  c.run("SELECT end_session(1, true, false)");
+  b.run(start_session(2));
+  EXPECT_EQ(b.run(claim(2)), "i1|2") << "once proves nothing";
+  c.run("SELECT end_session(2, true, false)");
+  c.run(start("i2"));
+  c.run(start("i3"));
+  Step worker(schema), other(schema);
+  worker.run(start_session(3));
+  other.run(start_session(4));
+  EXPECT_EQ(worker.run(claim(3, "instance_id, crashes")), "i1|2");
+  EXPECT_EQ(other.run(claim(4, "instance_id, crashes")), "i2|0\ni3|0");
+  EXPECT_EQ(worker.run(claim(3)), "");
+  EXPECT_EQ(invariants(), "");
+}
+
+TEST_F(Sessions, OfTwoSuspectsTheOneThatWasBegunLastIsBlamedAndTheyAreNeverClaimedTogether) {
+  leased();
+  c.run(start("i2"));
+  a.run(claim(1));
+  c.run("SELECT end_session(1, true, false)");
+  b.run(start_session(2));
+  b.run(claim(2));
+  c.run("SELECT end_session(2, true, false)");
+  Step worker(schema);
+  worker.run(start_session(3));
+  const std::string first = worker.run(claim(3, "instance_id"));
+  const std::string second = worker.run(claim(3, "instance_id"));
+  EXPECT_TRUE((first == "i1" && second == "i2") || (first == "i2" && second == "i1")) << first << " then " << second;
+  EXPECT_EQ(worker.run(claim(3)), "");
+  c.run("SELECT end_session(3, true, false)");
+  EXPECT_EQ(c.run("SELECT count(*) FROM inbox WHERE data -> 'crash' = 'true' AND instance_id = '" + second + "'"), "3");
+  EXPECT_EQ(c.run("SELECT count(*) FROM inbox WHERE data -> 'crash' = 'true' AND instance_id = '" + first + "'"), "2");
+  EXPECT_EQ(invariants(), "");
+}
+
+TEST_F(Sessions, WhenASuspectKillsAgainItAloneIsBlamed) {
+  leased();
+  c.run("SELECT end_session(1, true, false)");
+  b.run(start_session(2));
+  b.run(claim(2));
+  c.run("SELECT end_session(2, true, false)");
+  c.run(start("i2"));
+  Step worker(schema);
+  worker.run(start_session(3));
+  EXPECT_EQ(worker.run(claim(3, "instance_id")), "i1");
+  EXPECT_EQ(worker.run(claim(3, "instance_id")), "i2");  // this worker has the two of them after all
+  c.run("SELECT end_session(3, true, false)");
+  EXPECT_EQ(c.run("SELECT instance_id, count(*) FILTER (WHERE data -> 'crash' = 'true') FROM inbox "
+                  "GROUP BY 1 ORDER BY 1"),
+            "i1|3\ni2|0");
+}
+
 TEST_F(Sessions, ANewSessionEndsItsFormerOnesWithoutACrash) {
   leased();
   EXPECT_EQ(b.run(start_session(2, "{1,77}")), c.run("SELECT route_id('default', 'w')") + "|default|w");

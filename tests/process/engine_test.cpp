@@ -384,6 +384,29 @@ TEST_P(Engine, AWorkflowThatKillsItsWorkersLaterOnIsParkedToo) {
   EXPECT_EQ(effects("first|%"), 1);
 }
 
+// Its neighbours are busy with one long activity each: they make no progress from one death to the next.
+TEST(Poison, AWorkflowThatKillsItsWorkersIsParkedAndNoneOfItsNeighbours) {
+  System system(SystemOptions{});
+  system.start_all(0);
+  for (const char* name : {"n1", "n2"}) system.start("holder", "\"gate\"", name);
+  system.start("killer", "null", "k1");
+  const auto stuck = [&](const std::string& id) {
+    return system.count("SELECT count(*) FROM workflow_instances WHERE instance_id = $1 AND status = 'stuck'",
+                        pg::Params(id));
+  };
+  int last = 0;
+  while (last < 11 && stuck("k1") == 0) {
+    system.start_worker(++last);
+    ASSERT_TRUE(eventually([&] { return !system.worker(last).running() || stuck("k1") == 1; }));
+  }
+  system.expect_status("k1", "stuck");
+  for (const char* name : {"n1", "n2"}) EXPECT_EQ(stuck(name), 0) << name;
+  if (!system.worker(last).running()) system.start_worker(last + 1);
+  system.sql("INSERT INTO gates VALUES ('gate')");
+  for (const char* name : {"n1", "n2"}) system.expect_status(name, "completed");
+  system.expect_quiescent();
+}
+
 TEST_P(Engine, AMessageThatCannotBeReadParksItsInstanceAlone) {
   for (int i = 0; i < 10; ++i) system.start("mailbox", "1", "m" + std::to_string(i));
   system.start("mailbox", "1", "bad");
