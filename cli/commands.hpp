@@ -56,5 +56,9 @@ int status(const Globals& globals, bool json);
 int restart(const Globals& globals, const std::string& component);
 int stop(const Globals& globals, const std::optional<std::string>& component);
 int start_component(const Globals& globals, const std::string& component);
+int drain(const Globals& globals, const std::string& component);
+int log_level(const Globals& globals, const std::string& component, const std::string& level);
+int reload(const Globals& globals, bool json);
+int upgrade(const Globals& globals);
 
 }  // namespace romancy::cli

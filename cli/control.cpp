@@ -1,4 +1,5 @@
-// romancy status, restart, stop, start-component: asks the supervisor, and reads the status board. No database.
+// romancy status, restart, stop, start-component, drain, log-level, reload, upgrade: asks the supervisor, and reads the
+// status board. No database.
 #include <cstdio>
 #include <map>
 #include <utility>
@@ -87,8 +88,10 @@ std::string joined(const Json& object, const std::function<std::string(const std
 
 void print_status(const Json& reply) {
   const Json& supervisor = reply["supervisor"];
-  std::printf("supervisor  pid %lld, up %s\n\n", static_cast<long long>(supervisor.value("pid", 0)),
+  std::printf("supervisor  pid %lld, up %s\n", static_cast<long long>(supervisor.value("pid", 0)),
               human_duration(supervisor.value("uptime_ms", std::int64_t{0})).c_str());
+  if (const std::string note = supervisor.value("note", ""); !note.empty()) std::printf("note        %s\n", note.c_str());
+  std::printf("\n");
   Table components({"COMPONENT", "STATE", "PID", "UP", "RESTARTS", "HEARS", "LAST EXIT", "WHY"});
   Table counters({"COMPONENT", "COUNTERS"}), latencies({"COMPONENT", "LATENCY (p50/p99)"});
   for (const Json& component : reply["components"]) {
@@ -138,6 +141,36 @@ int stop(const Globals& globals, const std::optional<std::string>& component) {
 
 int start_component(const Globals& globals, const std::string& component) {
   return order("start-component", globals, {{"command", "start"}, {"component", component}}, component + " starts");
+}
+
+int drain(const Globals& globals, const std::string& component) {
+  return order("drain", globals, {{"command", "drain"}, {"component", component}}, component + " drains");
+}
+
+int log_level(const Globals& globals, const std::string& component, const std::string& level) {
+  return order("log-level", globals, {{"command", "log-level"}, {"component", component}, {"level", level}},
+               component + " logs at level " + level);
+}
+
+int reload(const Globals& globals, bool json) {
+  int exit_code = kExitOk;
+  const auto reply = ask(globals, {{"command", "reload"}}, exit_code);
+  if (!reply) return fail("reload", exit_code, reply.error().text);
+  if (json) {
+    std::printf("%s\n", dump_json(*reply).c_str());
+    return kExitOk;
+  }
+  for (const char* what : {"changed", "restarted", "started", "stopped"}) {
+    std::string names;
+    for (const Json& name : reply->value(what, Json::array())) names += (names.empty() ? "" : ", ") + name.get<std::string>();
+    if (!names.empty()) std::printf("%-10s %s\n", what, names.c_str());
+  }
+  if (reply->value("changed", Json::array()).empty()) std::printf("no value has changed\n");
+  return kExitOk;
+}
+
+int upgrade(const Globals& globals) {
+  return order("upgrade", globals, {{"command", "upgrade"}}, "the new program takes over; romancy status shows how it goes");
 }
 
 }  // namespace romancy::cli

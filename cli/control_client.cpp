@@ -15,7 +15,7 @@ namespace romancy::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::seconds kPatience{10};
+constexpr std::chrono::seconds kPatience{20};  // a reload is tried for up to 10 s
 constexpr std::size_t kLongestReply = 1u << 20;
 
 // Waits until the socket can be read or written.

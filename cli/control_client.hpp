@@ -7,7 +7,7 @@
 
 namespace romancy::cli {
 
-// The reply, an object with "ok": true. Try-again: nobody answers there (within 10 s); refuse: the supervisor says no.
+// The reply, an object with "ok": true. Try-again: nobody answers there (within 20 s); refuse: the supervisor says no.
 Result<Json> ask_supervisor(const std::string& socket_path, const Json& request);
 
 }  // namespace romancy::cli

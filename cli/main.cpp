@@ -99,6 +99,26 @@ void add_control(CLI::App& app, const cli::Globals& globals, std::function<int()
   auto* start = app.add_subcommand("start-component", "start a component that was stopped or is held");
   start->add_option("COMPONENT", started, "as 'romancy status' calls it")->required();
   start->callback([&] { chosen = [&] { return cli::start_component(globals, started); }; });
+
+  static std::string drained, leveled, level;
+  auto* drain = app.add_subcommand("drain", "stop a component once it has finished what it has in hand, however long that takes");
+  drain->add_option("COMPONENT", drained, "as 'romancy status' calls it")->required();
+  drain->callback([&] { chosen = [&] { return cli::drain(globals, drained); }; });
+
+  auto* log_level = app.add_subcommand("log-level", "change what a component logs, until 'default' is said");
+  log_level->add_option("COMPONENT", leveled, "as 'romancy status' calls it, 'supervisor', or 'all'")->required();
+  log_level->add_option("LEVEL", level, "debug, info, warn, error, or default: as configured")
+      ->required()
+      ->check(CLI::IsMember({"debug", "info", "warn", "error", "default"}));
+  log_level->callback([&] { chosen = [&] { return cli::log_level(globals, leveled, level); }; });
+
+  static bool reload_json = false;
+  auto* reload = app.add_subcommand("reload", "read the configuration anew; a wrong one changes nothing");
+  reload->add_flag("--json", reload_json, "print JSON");
+  reload->callback([&] { chosen = [&] { return cli::reload(globals, reload_json); }; });
+
+  auto* upgrade = app.add_subcommand("upgrade", "put the programs that are installed now in the place of those that run");
+  upgrade->callback([&] { chosen = [&] { return cli::upgrade(globals); }; });
 }
 
 }  // namespace

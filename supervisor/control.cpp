@@ -42,23 +42,30 @@ void Control::accept(UniqueFd connected, const io::Peer& peer) {
   const int id = next_++;
   io::LineStream::Handlers handlers;
   handlers.on_line = [this, id](std::string_view line) {
-    io::LineStream& stream = *connections_.at(id);
-    if (!stream.send(dump_json(reply(line)))) stream.close();  // asks faster than it reads
+    ask(line, [this, id](const Json& answer) { reply(id, answer); });
   };
   handlers.on_close = [this, id](std::string_view) { connections_.erase(id); };
   connections_[id] = std::make_unique<io::LineStream>(
       loop_, std::move(connected), io::LineCaps{.max_line = kCaps.bytes, .max_queue = 1u << 20}, std::move(handlers));
 }
 
-Json Control::reply(std::string_view line) const {
+void Control::ask(std::string_view line, const Reply& reply) const {
   const auto request = parse_json(line, "request", kCaps);
-  if (!request) return refused(request.error().text);
-  if (!request->is_object()) return refused("request: must be an object");
+  if (!request) return reply(refused(request.error().text));
+  if (!request->is_object()) return reply(refused("request: must be an object"));
   const auto command = text_member(*request, "command");
-  if (!command) return refused(command.error().text);
+  if (!command) return reply(refused(command.error().text));
   const auto component = text_member(*request, "component");
-  if (!component) return refused(component.error().text);
-  return answer_(*command, *component);
+  if (!component) return reply(refused(component.error().text));
+  const auto level = text_member(*request, "level");
+  if (!level) return reply(refused(level.error().text));
+  answer_({*command, *component, *level}, reply);
+}
+
+void Control::reply(int connection, const Json& answer) {
+  const auto asker = connections_.find(connection);
+  if (asker == connections_.end()) return;
+  if (!asker->second->send(dump_json(answer))) asker->second->close();  // asks faster than it reads
 }
 
 }  // namespace romancy::supervisor

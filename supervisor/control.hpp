@@ -3,7 +3,10 @@
 //   {"command":"status"}
 //   {"command":"restart","component":"timer"}   or a resumer's name for all of its processes, or "all"
 //   {"command":"start","component":".."}   {"command":"stop","component":".."}   {"command":"stop"}: everything
-//   answers: {"ok":true, ..} or {"ok":false,"error":".."}
+//   {"command":"drain","component":".."}: as stop, but without a limit
+//   {"command":"log-level","component":"..","level":"debug"}   component "supervisor": the supervisor itself
+//   {"command":"reload"}   {"command":"upgrade"}: answered when it is known whether they may begin
+//   answers: {"ok":true, ..} or {"ok":false,"error":".."}, in the order of the requests, unless one takes its time
 //
 // Promise: only root and the supervisor's own user are answered (SO_PEERCRED); whatever else comes is refused with an
 //          error, and changes nothing. Requests are at most 64 kB, connections at most 32.
@@ -20,14 +23,19 @@ namespace romancy::supervisor {
 
 class Control {
  public:
-  using Answer = std::function<Json(const std::string& command, const std::string& component)>;
+  struct Request {
+    std::string command, component, level;
+  };
+  using Reply = std::function<void(Json)>;  // to be called once, soon or late; nothing happens when the asker is gone
+  using Answer = std::function<void(const Request& request, Reply reply)>;
   Control(io::Loop& loop, UniqueFd listening, Answer answer);
 
   static Json refused(const std::string& error);
 
  private:
   void accept(UniqueFd connected, const io::Peer& peer);
-  Json reply(std::string_view line) const;
+  void ask(std::string_view line, const Reply& reply) const;
+  void reply(int connection, const Json& answer);
 
   io::Loop& loop_;
   Answer answer_;

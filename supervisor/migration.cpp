@@ -24,12 +24,13 @@ void Migration::start() {
   Program program;
   program.command = command_;
   program.environment = plain_environment();
-  const auto pid = spawn(program);
-  if (!pid) {
-    try_later(pid.error().text);
+  auto spawned = spawn(program);
+  if (!spawned) {
+    try_later(spawned.error().text);
     return;
   }
-  pid_ = *pid;
+  pid_ = spawned->pid;
+  pidfd_ = std::move(spawned->pidfd);
   log::info("migrating", {{"pid", pid_}});
 }
 
@@ -40,7 +41,7 @@ void Migration::stop() {
     return;
   }
   const int signal = stops_++ == 0 ? SIGTERM : SIGKILL;
-  if (::kill(pid_, signal) != 0) log::warn("kill", {{"child", "migrate"}, {"error", errno_text(errno)}});
+  if (!send_signal(pid_, pidfd_, signal)) log::warn("kill", {{"child", "migrate"}, {"error", errno_text(errno)}});
 }
 
 void Migration::reaped(int wait_status) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/base/backoff.hpp"
+#include "common/base/unique_fd.hpp"
 #include "common/io/alarm.hpp"
 #include "common/io/loop.hpp"
 
@@ -34,6 +35,7 @@ class Migration {
   Backoff backoff_;
   io::Alarm retry_;
   pid_t pid_ = 0;
+  UniqueFd pidfd_;
   int stops_ = 0;
   bool done_ = false;
 };

@@ -2,7 +2,9 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
@@ -32,6 +34,18 @@ void notify(std::string_view state) {
                                      reinterpret_cast<const sockaddr*>(&address), size)
                           : -1;
   if (sent < 0) log::warn("systemd not notified", {{"error", errno_text(errno)}});
+}
+
+void notify_reloading() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();  // CLOCK_MONOTONIC, as systemd wants it
+  notify("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(now).count()));
+}
+
+std::chrono::microseconds watchdog_interval() {
+  const char* interval = ::getenv("WATCHDOG_USEC");
+  const char* whose = ::getenv("WATCHDOG_PID");
+  if (!interval || (whose && std::atoll(whose) != ::getpid())) return std::chrono::microseconds(0);
+  return std::chrono::microseconds(std::max(0LL, std::atoll(interval)));
 }
 
 }  // namespace romancy::supervisor

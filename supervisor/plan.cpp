@@ -1,5 +1,6 @@
 #include "supervisor/plan.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
@@ -20,6 +21,36 @@ std::vector<Component> plan(const proc::Config& config, const std::string& bin_d
     }
   }
   return components;
+}
+
+std::vector<int> assign_slots(std::vector<Component>& components, const std::vector<std::string>& names,
+                              const std::set<int>& busy) {
+  std::set<int> taken = busy;
+  std::set<std::string> placed;
+  for (Component& component : components) {
+    const auto mine = std::find(names.begin(), names.end(), component.name);
+    const int slot = static_cast<int>(mine - names.begin());
+    if (mine == names.end() || !taken.insert(slot).second) continue;
+    component.slot = slot;
+    placed.insert(component.name);
+  }
+  std::vector<int> to_clear;
+  const auto unused = [&](int slot) { return !taken.contains(slot) && names[static_cast<std::size_t>(slot)].empty(); };
+  for (Component& component : components) {
+    if (placed.contains(component.name)) continue;
+    int slot = component.slot;
+    if (!unused(slot)) {
+      for (slot = 0; slot < static_cast<int>(names.size()) && !unused(slot);) ++slot;
+    }
+    if (slot == static_cast<int>(names.size())) {
+      // Never reached without one: the configuration allows no more components than there are slots.
+      for (slot = 0; slot + 1 < static_cast<int>(names.size()) && taken.contains(slot);) ++slot;
+      to_clear.push_back(slot);
+    }
+    taken.insert(slot);
+    component.slot = slot;
+  }
+  return to_clear;
 }
 
 std::string find_bin_dir(const proc::Config& config) {

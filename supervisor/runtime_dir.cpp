@@ -52,6 +52,22 @@ Result<UniqueFd> lock_runtime_dir(const std::string& dir) {
   return lock;
 }
 
+Result<void> write_private(const std::string& path, const std::string& text) {
+  const std::string fresh = path + ".part";
+  const auto failed = [&] { return refuse("write " + fresh + ": " + std::strerror(errno)); };
+  if (::unlink(fresh.c_str()) != 0 && errno != ENOENT) return failed();
+  const UniqueFd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return failed();
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t wrote = ::write(file.get(), text.data() + done, text.size() - done);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return failed();
+    done += static_cast<std::size_t>(wrote);
+  }
+  if (::rename(fresh.c_str(), path.c_str()) != 0) return failed();
+  return {};
+}
+
 Result<UniqueFd> take_socket(const std::string& path) {
   struct stat status {};
   const bool there = ::lstat(path.c_str(), &status) == 0;

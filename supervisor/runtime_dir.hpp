@@ -18,4 +18,7 @@ Result<UniqueFd> lock_runtime_dir(const std::string& dir);
 // killed predecessor still listens on.
 Result<UniqueFd> take_socket(const std::string& path);
 
+// Writes a file that only we may read (a configuration may hold a password), whole or not at all.
+Result<void> write_private(const std::string& path, const std::string& text);
+
 }  // namespace romancy::supervisor

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,7 +23,6 @@ namespace {
 
 constexpr int kFirstFree = proc::kHubFd + 1;
 constexpr int kOutOfTheWay = 64;  // descriptors are moved here first, lest dup2 overwrite one that is still needed
-constexpr int kExecFailed = 127;  // as shells say it
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> out;
@@ -57,14 +57,14 @@ bool place(int from, int to) {
   ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
   if (::prctl(PR_SET_PDEATHSIG, SIGTERM) != 0) give_up(argv[0], "PR_SET_PDEATHSIG");  // first arm, then look
   if (::getppid() != parent) ::_exit(0);
-  std::array<int, 3> fds = {program.control_fd, program.board_fd, program.hub_fd};
+  std::array<int, 4> fds = {program.control_fd, program.board_fd, program.hub_fd, program.out_fd};
   for (int& fd : fds) {
     if (fd >= 0 && (fd = ::fcntl(fd, F_DUPFD_CLOEXEC, kOutOfTheWay)) < 0) give_up(argv[0], "descriptors");
   }
   const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   const int moved = null < 0 ? -1 : ::fcntl(null, F_DUPFD_CLOEXEC, kOutOfTheWay);
   if (moved < 0 || !place(moved, STDIN_FILENO) || !place(fds[0], proc::kControlFd) || !place(fds[1], proc::kBoardFd) ||
-      !place(fds[2], proc::kHubFd)) {
+      !place(fds[2], proc::kHubFd) || (fds[3] >= 0 && !place(fds[3], STDOUT_FILENO))) {
     give_up(argv[0], "descriptors");
   }
   ::close_range(kFirstFree, ~0u, 0);  // ENOSYS on old kernels: ours are close-on-exec anyway
@@ -74,7 +74,7 @@ bool place(int from, int to) {
 
 }  // namespace
 
-Result<pid_t> spawn(const Program& program) {
+Result<Spawned> spawn(const Program& program) {
   const std::string& path = program.command.at(0);
   // Said here, it reaches `romancy status`; said after fork, only the log.
   struct stat status {};
@@ -96,13 +96,21 @@ Result<pid_t> spawn(const Program& program) {
   if (pid < 0) return try_again("cannot start " + path + ": fork: " + errno_text(error));
   static_cast<void>(ROMANCY_TEST_POINT("supervisor.fork.after"));
   ::setpgid(pid, pid);  // in both: whoever comes first. EACCES: it is past exec, and did it itself
-  return pid;
+  return Spawned{pid, open_pidfd(pid)};
+}
+
+// By number: Debian's C library has wrappers, older ones have not; kernels before 5.3 say ENOSYS.
+UniqueFd open_pidfd(pid_t pid) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
+
+bool send_signal(pid_t pid, const UniqueFd& pidfd, int signal) {
+  if (!pidfd) return ::kill(pid, signal) == 0;
+  return ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) == 0;
 }
 
 std::vector<std::string> plain_environment() {
-  const std::array<std::string_view, 7> ours = {proc::kEnvConfig, proc::kEnvComponent, proc::kEnvControl,
-                                                proc::kEnvSlot,   proc::kEnvHub,       proc::kEnvParent,
-                                                "NOTIFY_SOCKET"};
+  const std::array<std::string_view, 11> ours = {
+      proc::kEnvConfig, proc::kEnvInEffect, proc::kEnvComponent, proc::kEnvControl, proc::kEnvSlot, proc::kEnvHub,
+      proc::kEnvParent, kEnvHandover,       "NOTIFY_SOCKET",     "WATCHDOG_USEC",   "WATCHDOG_PID"};
   std::vector<std::string> out;
   for (char** entry = environ; *entry; ++entry) {
     const std::string_view text = *entry;

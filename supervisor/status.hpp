@@ -8,6 +8,9 @@
 
 namespace romancy::supervisor {
 
-Json status_json(const std::vector<ChildReport>& children, std::chrono::milliseconds uptime);
+// `note`: what the supervisor itself has to say: a refused reload, an upgrade under way. Empty: nothing.
+Json status_json(const std::vector<ChildReport>& children, std::chrono::milliseconds uptime, const std::string& note);
+// The same in one line, for systemd.
+std::string status_line(const std::vector<ChildReport>& children, const std::string& note);
 
 }  // namespace romancy::supervisor

@@ -24,6 +24,7 @@ constexpr Rule kRules[] = {
     {"listener", "heartbeat_interval", kReadByListener},
     {"listener", "heartbeat_timeout", kReadByListener},
     {"listener", "max_subscribers", kReadByListener},
+    {"listener", "group", kReadByListener},
     {"poll", "workflow_interval", kReadByResumer},
     {"poll", "timer_interval", kReadByTimer},
     {"poll", "channel_timeout_interval", kReadByTimer},

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -53,7 +54,8 @@ std::string open_descriptors() {
 class Actor final : public proc::Service {
  public:
   Actor(proc::Process& process, std::string does)
-      : process_(process), does_(std::move(does)), file_poll_(process.loop(), [this] { look(); }) {
+      : process_(process), does_(std::move(does)), file_poll_(process.loop(), [this] { look(); }),
+        hear_poll_(process.loop(), [this] { listen(); }) {
     if (does_ == "freezes") {
       for (;;) ::pause();
     }
@@ -61,6 +63,9 @@ class Actor final : public proc::Service {
 
   void start() override {
     if (does_ == "crashes-early") ::_exit(3);
+    if (does_ == "database-away") ::_exit(proc::kExitDatabase);
+    if (does_ == "no-pdeathsig") ::prctl(PR_SET_PDEATHSIG, 0);
+    if (does_ == "ignores-abort") ::signal(SIGABRT, SIG_IGN);
     if (does_ == "refuses") return process_.finish(proc::kExitConfig);
     if (does_ == "never-ready") return;
     if (does_ == "leaves-a-child") {
@@ -74,6 +79,7 @@ class Actor final : public proc::Service {
     process_.slot().add(proc::Counter::claims);
     event(process_.component() + " ready " + std::to_string(::getpid()));
     process_.ready();
+    listen();
     if (process_.once()) process_.finish(proc::kExitOk);
   }
 
@@ -85,6 +91,17 @@ class Actor final : public proc::Service {
   }
 
  private:
+  // Plays the listener that hears PostgreSQL: at once, or when the file `hear` is there.
+  void listen() {
+    if (process_.component() != "listener") return;
+    if (does_ == "hears-late" && ::access((directory() + "/hear").c_str(), F_OK) != 0) {
+      hear_poll_.set_in(std::chrono::milliseconds(10));
+      return;
+    }
+    process_.slot().live(true);
+    event("listener hears " + std::to_string(::getpid()));
+  }
+
   void look() {
     if (does_ == "slow" && ::access((directory() + "/go").c_str(), F_OK) != 0) {
       file_poll_.set_in(std::chrono::milliseconds(10));
@@ -97,7 +114,7 @@ class Actor final : public proc::Service {
   proc::Process& process_;
   const std::string does_;
   std::function<void()> done_;
-  io::Alarm file_poll_;
+  io::Alarm file_poll_, hear_poll_;
 };
 
 int migrate() {

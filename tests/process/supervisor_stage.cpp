@@ -25,16 +25,20 @@ UniqueFd connected(const std::string& path) {
 
 }  // namespace
 
-Stage::Stage(const std::string& supervisor_keys, const std::string& more, bool listener) {
+Stage::Stage(const std::string& supervisor_keys, const std::string& more, bool listener) : program_(SUPERVISOR) {
   std::filesystem::create_directory(path("bin"));
   for (const char* name : {"romancy-listener", "romancy-timer", "romancy-relay", "romancy"}) {
     std::filesystem::create_symlink(SUPERVISOR_CHILD, path(std::string("bin/") + name));
   }
+  configure(supervisor_keys, more, listener);
+}
+
+void Stage::configure(const std::string& supervisor_keys, const std::string& more, bool listener, int processes) const {
   const std::string heard = listener ? "\"auto\"" : "false";
   dir_.write("romancy.toml", "[runtime]\ndir = \"" + path("run") + "\"\n" +
                                  "[listener]\nenabled = " + heard + "\n" +
                                  "[supervisor]\nbin_dir = \"" + path("bin") + "\"\n" + supervisor_keys + "\n" +
-                                 "[[resumer]]\nname = \"orders\"\nprocesses = 2\n" +
+                                 "[[resumer]]\nname = \"orders\"\nprocesses = " + std::to_string(processes) + "\n" +
                                  "command = [\"" SUPERVISOR_CHILD "\"]\n" + more);
 }
 
@@ -42,14 +46,19 @@ void Stage::does(const std::string& component, const std::string& behaviour) con
   dir_.write(component + ".does", behaviour + "\n");
 }
 
-void Stage::start_unanswered() {
-  supervisor_ = std::make_unique<Daemon>(SUPERVISOR, std::vector<std::string>{"--config", config()}, path("log"),
-                                         std::map<std::string, std::string>{{"ROMANCY_TEST_DIR", dir_.path()},
-                                                                            {"NOTIFY_SOCKET", path("notify")}});
+std::string Stage::own_program() {
+  program_ = path("bin/romancy-supervisor");
+  std::filesystem::copy_file(SUPERVISOR, program_);
+  return program_;
 }
 
-void Stage::start() {
-  start_unanswered();
+void Stage::start_unanswered(std::map<std::string, std::string> environment) {
+  environment.insert({{"ROMANCY_TEST_DIR", dir_.path()}, {"NOTIFY_SOCKET", path("notify")}});
+  supervisor_ = std::make_unique<Daemon>(program_, std::vector<std::string>{"--config", config()}, path("log"), environment);
+}
+
+void Stage::start(std::map<std::string, std::string> environment) {
+  start_unanswered(std::move(environment));
   ASSERT_TRUE(eventually([&] { return ask({{"command", "status"}}).contains("supervisor"); })) << supervisor_->log();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <sys/types.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,8 +18,13 @@ class Stage {
   explicit Stage(const std::string& supervisor_keys = "", const std::string& more = "", bool listener = true);
 
   void does(const std::string& component, const std::string& behaviour) const;  // see supervisor_child.cpp
-  void start();                          // a supervisor, until its control socket answers
-  void start_unanswered();               // .. without waiting
+  // Writes the configuration anew; who reads it and when is the test's business.
+  void configure(const std::string& supervisor_keys, const std::string& more = "", bool listener = true,
+                 int processes = 2) const;
+  std::string own_program();  // from now on the supervisor runs from a copy, whose path this is: for upgrades
+  // A supervisor, until its control socket answers.
+  void start(std::map<std::string, std::string> environment = {});
+  void start_unanswered(std::map<std::string, std::string> environment = {});  // .. without waiting
   [[nodiscard]] Daemon& supervisor() { return *supervisor_; }
   void let_go() { supervisor_.reset(); }
 
@@ -36,6 +42,7 @@ class Stage {
 
  private:
   TempDir dir_;
+  std::string program_;
   std::unique_ptr<Daemon> supervisor_;
 };
 

@@ -17,18 +17,18 @@ using E = ChildEffect;
 constexpr int kStates = static_cast<int>(S::count_);
 constexpr int kEvents = static_cast<int>(V::count_);
 constexpr char kStateLetters[] = "esrdxbh";   // exited starting ready draining restarting(x) backoff held
-constexpr char kEffectLetters[] = ".+wdkf";   // none spawn(+) wait drain terminate(k) forget
+constexpr char kEffectLetters[] = ".+wdpkf";  // none spawn(+) wait drain finish(p) terminate(k) forget
 
 // Written down a second time, as a picture: a change of the machine must be made twice, on purpose.
 constexpr const char* kPicture[kStates] = {
-    // start failed ready hung once crashed refused over stop restart
-    "s+ e. e. e. e. e. e. e. e. s+",  // exited
-    "s. bw r. sk s+ bw h. s. dd xd",  // starting
-    "r. r. r. rk s+ bw h. r. dd xd",  // ready
-    "x. d. d. d. e. e. e. d. d. x.",  // draining
-    "x. x. x. x. s+ s+ s+ x. d. x.",  // restarting
-    "s+ b. b. b. b. b. b. s+ ef s+",  // backoff
-    "s+ h. h. h. h. h. h. h. e. s+",  // held
+    // start failed ready hung once crashed refused over stop restart drain
+    "s+ e. e. e. e. e. e. e. e. s+ e.",  // exited
+    "s. bw r. sk s+ bw h. s. dd xd dp",  // starting
+    "r. r. r. rk s+ bw h. r. dd xd dp",  // ready
+    "x. d. d. d. e. e. e. d. dd xd d.",  // draining
+    "x. x. x. x. s+ s+ s+ x. dd xd d.",  // restarting
+    "s+ b. b. b. b. b. b. s+ ef s+ ef",  // backoff
+    "s+ h. h. h. h. h. h. h. e. s+ e.",  // held
 };
 
 TEST(RestartPolicy, EveryPairOfStateAndEventDoesWhatThePictureSays) {
@@ -56,7 +56,7 @@ TEST(RestartPolicy, AnyWalkKeepsAtMostOneProcessAndObeysTheLastCommand) {
     if (event == V::spawn_failed) continue;  // follows a spawn only: below
     if (event == V::delay_over && !alarm) continue;
     if (event == V::start || event == V::restart) wanted = true;
-    if (event == V::stop) wanted = false;
+    if (event == V::stop || event == V::drain) wanted = false;
     if (dies) process = false;
     if (event == V::delay_over) alarm = false;
     const auto act = [&](Transition t) {
@@ -72,6 +72,7 @@ TEST(RestartPolicy, AnyWalkKeepsAtMostOneProcessAndObeysTheLastCommand) {
           alarm = true;
           break;
         case E::drain:
+        case E::finish:
         case E::terminate: ASSERT_TRUE(process); break;
         case E::forget: alarm = false; break;
         case E::none: break;
@@ -150,6 +151,45 @@ TEST_F(TallyTest, AMinuteOfWorkForgives) {
   for (int n = 1; n <= 6; ++n) dies_early();
   EXPECT_FALSE(dies_ready(59s).at_once);
   EXPECT_TRUE(dies_ready(60s).at_once);
+}
+
+TEST_F(TallyTest, ADatabaseThatIsAwayIsNoDeathHoweverOftenOneEndsOverIt) {
+  for (int n = 1; n <= 4; ++n) dies_early();
+  for (int n = 1; n <= 20; ++n) {
+    const auto verdict = tally_.away();
+    EXPECT_FALSE(verdict.throttled);
+    EXPECT_FALSE(verdict.at_once);
+    EXPECT_GE(verdict.delay, 100ms);
+    EXPECT_LE(verdict.delay, 30s);
+  }
+  EXPECT_TRUE(dies_early().throttled) << "the deaths before still count";
+}
+
+TEST_F(TallyTest, WhatCannotBeStartedWaitsFiveSecondsThenAMinuteEachTime) {
+  EXPECT_EQ(tally_.not_started().delay, 5s);
+  for (int n = 1; n <= 9; ++n) {
+    const auto verdict = tally_.not_started();
+    EXPECT_EQ(verdict.delay, 60s);
+    EXPECT_FALSE(verdict.throttled);
+  }
+  tally_.started();
+  EXPECT_EQ(tally_.not_started().delay, 5s);
+  tally_.forgive();
+  EXPECT_EQ(tally_.not_started().delay, 5s);
+}
+
+TEST_F(TallyTest, AnUpgradeForgetsNothing) {
+  for (int n = 1; n <= 4; ++n) dies_early();
+  Tally next(200ms, 30s, 43);
+  next.take_over(tally_.record());
+  now_ += 1s;
+  EXPECT_TRUE(next.died(now_, std::nullopt).throttled);
+}
+
+TEST_F(TallyTest, AReloadChangesTheWaitsAndKeepsTheRecord) {
+  for (int n = 1; n <= 4; ++n) dies_early();
+  tally_.waits(1ms, 7s);
+  EXPECT_EQ(dies_early().delay, 7s);
 }
 
 TEST_F(TallyTest, AnOperatorForgives) {

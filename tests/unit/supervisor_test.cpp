@@ -6,7 +6,10 @@
 #include <set>
 
 #include "common/proc/inherited.hpp"
+#include "common/proc/board.hpp"
+#include "supervisor/handover.hpp"
 #include "supervisor/plan.hpp"
+#include "supervisor/rollout.hpp"
 #include "supervisor/spawn.hpp"
 #include "supervisor/status.hpp"
 
@@ -47,6 +50,67 @@ TEST(Plan, WhatIsSwitchedOffIsAbsentAndTheOthersKeepTheirSlots) {
   EXPECT_EQ(components.back().slot, before);
 }
 
+std::vector<std::string> board_of(const std::vector<std::pair<int, std::string>>& used) {
+  std::vector<std::string> names(proc::kSlots);
+  for (const auto& [slot, name] : used) names[static_cast<std::size_t>(slot)] = name;
+  return names;
+}
+
+TEST(Slots, GoByTheNameThatIsOnTheBoardSoThatCountersGoOn) {
+  std::vector<Component> components = {{"timer", Kind::timer, {}, 1}, {"mail.1", Kind::resumer, {}, 3}, {"orders.1", Kind::resumer, {}, 4}};
+  EXPECT_THAT(assign_slots(components, board_of({{1, "timer"}, {3, "orders.1"}}), {}), ::testing::IsEmpty());
+  EXPECT_EQ(components[0].slot, 1);
+  EXPECT_EQ(components[2].slot, 3) << "where it was, though another stands there now in the configuration";
+  EXPECT_NE(components[1].slot, 3);
+  EXPECT_EQ(board_of({{1, "timer"}, {3, "orders.1"}})[static_cast<std::size_t>(components[1].slot)], "");
+}
+
+TEST(Slots, OnesThatStillRunAreNeverGivenAwayAndUsedOnesOnlyWhenNoneIsNew) {
+  std::vector<std::pair<int, std::string>> full;
+  for (int slot = 0; slot < proc::kSlots; ++slot) full.emplace_back(slot, "old." + std::to_string(slot));
+  std::vector<Component> components = {{"new.1", Kind::resumer, {}, 3}};
+  EXPECT_THAT(assign_slots(components, board_of(full), {0, 1, 2, 3, 4}), ElementsAre(5));
+  EXPECT_EQ(components[0].slot, 5);
+  full[9].second.clear();
+  EXPECT_THAT(assign_slots(components, board_of(full), {0, 1, 2}), ::testing::IsEmpty());
+  EXPECT_EQ(components[0].slot, 9);
+}
+
+TEST(Rollout, EveryStateOfAReplacementHasItsVerdict) {
+  using S = ChildState;
+  using namespace std::chrono_literals;
+  const auto verdict = [](S state, bool is_new, std::chrono::milliseconds age = 1s, bool must_hear = false, bool hears = false) {
+    return judge({.state = state, .is_new = is_new, .age = age, .must_hear = must_hear, .hears = hears}, 30s);
+  };
+  EXPECT_EQ(verdict(S::ready, false), Standing::wait) << "the old one, which has not been told yet";
+  EXPECT_EQ(verdict(S::ready, true), Standing::settled);
+  EXPECT_EQ(verdict(S::restarting, false), Standing::wait);
+  EXPECT_EQ(verdict(S::draining, false), Standing::wait);
+  EXPECT_EQ(verdict(S::starting, true), Standing::wait);
+  EXPECT_EQ(verdict(S::starting, true, 31s), Standing::settled) << "it lives: the database is away";
+  EXPECT_EQ(verdict(S::backoff, true), Standing::halt);
+  EXPECT_EQ(verdict(S::held, true), Standing::halt);
+  EXPECT_EQ(verdict(S::exited, false), Standing::settled) << "an operator stopped it";
+  EXPECT_EQ(verdict(S::ready, true, 1s, true, false), Standing::wait) << "a listener that does not hear yet";
+  EXPECT_EQ(verdict(S::ready, true, 1s, true, true), Standing::settled);
+  EXPECT_EQ(verdict(S::ready, true, 16s, true, false), Standing::settled);
+}
+
+TEST(Handover, IsReadAsItWasWrittenAndAnotherVersionIsRefused) {
+  Json state{{"version", 1}, {"path", ""}, {"in_effect", ""}, {"lock", 3}, {"board", 4}, {"hub", -1}, {"control", 5},
+             {"started_at", 1}, {"level", ""}, {"children", Json::array()}};
+  const auto fd = write_handover(state);
+  ASSERT_TRUE(fd);
+  for (int n = 0; n < 2; ++n) EXPECT_EQ(read_handover(fd->get()).value(), state) << "from its beginning each time";
+  state["version"] = 2;
+  const auto other = read_handover(write_handover(state)->get());
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().text, "handover: this program understands version 1, not 2");
+  state["version"] = 1;
+  state.erase("lock");
+  EXPECT_FALSE(read_handover(write_handover(state)->get()));
+}
+
 TEST(Plan, ProgramsAreWhereTheConfigurationSaysElseBesideThisOne) {
   auto config = proc::default_config();
   EXPECT_THAT(find_bin_dir(config), StartsWith("/"));
@@ -83,9 +147,11 @@ TEST(Spawn, AProgramThatIsNotThereIsAnErrorThatNamesIt) {
 TEST(Status, HasEveryFieldOfTheContract) {
   const std::vector<ChildReport> children = {{"timer", "backoff", 0, 3, 0, "signal 9", "died"},
                                              {"relay", "ready", 7, 0, 12, "", ""}};
-  const Json status = status_json(children, std::chrono::milliseconds(99));
+  const Json status = status_json(children, std::chrono::milliseconds(99), "a note");
   EXPECT_EQ(status["ok"], true);
   EXPECT_EQ(status["supervisor"]["uptime_ms"], 99);
+  EXPECT_EQ(status["supervisor"]["note"], "a note");
+  EXPECT_EQ(status_line(children, "a note"), "1 of 2 processes are ready; timer backoff; a note");
   EXPECT_EQ(status["components"][0], Json::parse(R"({"name":"timer","state":"backoff","pid":0,"restarts":3,
                                                      "uptime_ms":0,"last_exit":"signal 9","why":"died"})"));
   EXPECT_TRUE(status["components"][1]["last_exit"].is_null());
