@@ -45,7 +45,7 @@ Result<Json> read_handover(int fd) {
     return refuse("handover: this program understands version " + std::to_string(kHandoverVersion) + ", not " +
                   (state->is_object() ? std::to_string(state->value("version", 0)) : "that"));
   }
-  for (const char* name : {"path", "in_effect", "lock", "board", "hub", "control", "started_at", "level", "children"}) {
+  for (const char* name : {"path", "in_effect", "lock", "board", "hub", "control", "started_at", "level", "children", "leaving"}) {
     if (!state->contains(name)) return refuse(std::string("handover: ") + name + " is missing");
   }
   return state;

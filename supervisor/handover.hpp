@@ -5,7 +5,7 @@
 //
 //   {"version": 1, "path": the configuration's name, "in_effect": the file with its text, "lock", "board", "hub",
 //    "control": descriptors (hub: -1 when there is none), "started_at", "level": of our own log,
-//    "children": [Child::hand_over() ..]}
+//    "children": [Child::hand_over() ..], "leaving": those that are no longer wanted}
 #pragma once
 #include "common/base/json.hpp"
 #include "common/base/result.hpp"

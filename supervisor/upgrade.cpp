@@ -61,10 +61,9 @@ void Supervisor::upgrade(Control::Reply reply) {
 }
 
 Json Supervisor::hand_over() const {
-  Json children = Json::array();
-  for (const auto* list : {&children_, &leaving_}) {
-    for (const auto& child : *list) children.push_back(child->hand_over());
-  }
+  Json children = Json::array(), leaving = Json::array();
+  for (const auto& child : children_) children.push_back(child->hand_over());
+  for (const auto& child : leaving_) leaving.push_back(child->hand_over());
   return {{"version", kHandoverVersion},
           {"path", config_.path},
           {"in_effect", around_.in_effect},
@@ -74,7 +73,8 @@ Json Supervisor::hand_over() const {
           {"control", control_fd_},
           {"started_at", started_at_.time_since_epoch().count()},
           {"level", level_},
-          {"children", std::move(children)}};
+          {"children", std::move(children)},
+          {"leaving", std::move(leaving)}};
 }
 
 // Comes back only when the kernel refuses.
@@ -127,11 +127,13 @@ Result<std::unique_ptr<Supervisor>> Supervisor::take_over(proc::Config config, c
   supervisor->started_at_ = Clock::time_point(Clock::duration(handed.at("started_at").get<std::int64_t>()));
   supervisor->level_ = handed.at("level").get<std::string>();
   if (const auto level = proc::parse_level(supervisor->level_)) log::set_up("supervisor", *level);
-  for (const Json& one : handed.at("children")) {
-    auto child = Child::take_over(supervisor->around_, one);
-    if (!child) return tl::unexpected(child.error());
-    for (const int fd : (*child)->descriptors()) keep_over_exec(fd, false);
-    supervisor->children_.push_back(std::move(*child));
+  for (auto* list : {&supervisor->children_, &supervisor->leaving_}) {
+    for (const Json& one : handed.at(list == &supervisor->children_ ? "children" : "leaving")) {
+      auto child = Child::take_over(supervisor->around_, one);
+      if (!child) return tl::unexpected(child.error());
+      for (const int fd : (*child)->descriptors()) keep_over_exec(fd, false);
+      list->push_back(std::move(*child));
+    }
   }
   return supervisor;
 }
@@ -139,11 +141,6 @@ Result<std::unique_ptr<Supervisor>> Supervisor::take_over(proc::Config config, c
 // What this program plans may differ from what the former one did, also by what it calls its own.
 void Supervisor::begin_rollout() {
   log::info("took over", {{"children", children_.size()}});
-  const auto leaves = [](const auto& child) { return child->state() == ChildState::draining; };
-  for (auto& child : children_) {
-    if (leaves(child)) leaving_.push_back(std::move(child));
-  }
-  std::erase(children_, nullptr);
   for (const auto& child : children_) {
     if (child->pid() != 0) to_replace_.push_back(child->component().name);
   }

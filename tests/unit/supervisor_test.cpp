@@ -98,7 +98,7 @@ TEST(Rollout, EveryStateOfAReplacementHasItsVerdict) {
 
 TEST(Handover, IsReadAsItWasWrittenAndAnotherVersionIsRefused) {
   Json state{{"version", 1}, {"path", ""}, {"in_effect", ""}, {"lock", 3}, {"board", 4}, {"hub", -1}, {"control", 5},
-             {"started_at", 1}, {"level", ""}, {"children", Json::array()}};
+             {"started_at", 1}, {"level", ""}, {"children", Json::array()}, {"leaving", Json::array()}};
   const auto fd = write_handover(state);
   ASSERT_TRUE(fd);
   for (int n = 0; n < 2; ++n) EXPECT_EQ(read_handover(fd->get()).value(), state) << "from its beginning each time";
