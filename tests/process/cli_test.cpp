@@ -39,11 +39,12 @@ std::string quoted(const std::string& word) {
 
 class Cli {
  public:
-  explicit Cli(std::vector<std::string> globals) : globals_(std::move(globals)) {}
+  // `as`: words before the command, to run it as somebody else.
+  explicit Cli(std::vector<std::string> globals, std::string as = "") : as_(std::move(as)), globals_(std::move(globals)) {}
 
   Said run(const std::vector<std::string>& arguments, const std::string& input = "") {
     const std::string in = dir_.write("in", input), out = dir_.path() + "/out", err = dir_.path() + "/err";
-    std::string command = quoted(program_path("romancy"));
+    std::string command = as_ + quoted(program_path("romancy"));
     for (const auto& word : globals_) command += " " + quoted(word);
     for (const auto& word : arguments) command += " " + quoted(word);
     const int status = std::system((command + " <" + in + " >" + out + " 2>" + err).c_str());
@@ -52,6 +53,7 @@ class Cli {
 
  private:
   TempDir dir_;
+  const std::string as_;
   const std::vector<std::string> globals_;
 };
 
@@ -321,6 +323,56 @@ TEST(CliControl, StatusRestartStopAndStart) {
 
   EXPECT_EQ(cli.run({"stop"}).exit_code, 0);
   EXPECT_EQ(WEXITSTATUS(supervisor.wait()), 0) << supervisor.log();
+}
+
+TEST(CliControl, DrainLogLevelReloadAndUpgradeByThePersonWhoMayAndByNobodyElse) {
+  const TempDir dir;
+  const std::string head = "[runtime]\ndir = \"" + dir.path() + "\"\n[relay]\nenabled = true\n[database]\nurl = \"host=/nonexistent\"\n";
+  const auto config = dir.write("romancy.toml", head);
+  Daemon supervisor("romancy-supervisor", {"--config", config}, dir.path() + "/supervisor.log");
+  Cli cli({"--config", config});
+  const auto component = [&](const std::string& name) {
+    const json reply = json::parse(cli.run({"status", "--json"}).out, nullptr, false);
+    for (const auto& one : reply.value("components", json::array())) {
+      if (one.at("name") == name) return one;
+    }
+    return json::object();
+  };
+  ASSERT_TRUE(eventually([&] { return component("timer").value("pid", 0) != 0; })) << supervisor.log();
+
+  const Said leveled = cli.run({"log-level", "timer", "debug"});
+  EXPECT_EQ(leveled.out, "timer logs at level debug\n") << leveled.err;
+  EXPECT_TRUE(eventually([&] { return supervisor.logged("timer: log level changed level=debug"); }));
+  EXPECT_EQ(cli.run({"log-level", "timer", "loud"}).exit_code, 64);
+
+  EXPECT_EQ(cli.run({"drain", "relay"}).exit_code, 0);
+  EXPECT_TRUE(eventually([&] { return component("relay").value("state", "") == "stopped"; })) << cli.run({"status"}).out;
+
+  EXPECT_EQ(cli.run({"reload"}).out, "no value has changed\n");
+  dir.write("romancy.toml", head + "[poll]\ntimer_interval = \"3s\"\n");
+  const Said reloaded = cli.run({"reload"});
+  EXPECT_THAT(reloaded.out, HasSubstr("changed    poll.timer_interval\nrestarted  timer\n")) << reloaded.err;
+  dir.write("romancy.toml", head + "[poll]\ntimer_interval = \"soon\"\n");
+  const Said bad = cli.run({"reload"});
+  EXPECT_EQ(bad.exit_code, 78);
+  EXPECT_THAT(bad.err, HasSubstr("romancy.toml:8: poll.timer_interval"));
+  dir.write("romancy.toml", head);
+
+  if (::geteuid() == 0) {
+    Cli nobody({"--config", config}, "setpriv --reuid=65534 --regid=65534 --clear-groups -- ");
+    if (nobody.run({"--version"}).exit_code == 0) {  // else: the build is where only root may look
+      for (const char* command : {"status", "reload", "upgrade", "stop"}) {
+        const Said refused = nobody.run({command});
+        EXPECT_NE(refused.exit_code, 0) << command;
+        EXPECT_THAT(refused.err, HasSubstr("Permission denied")) << command;
+      }
+    }
+  }
+
+  EXPECT_EQ(cli.run({"upgrade"}).exit_code, 0);
+  EXPECT_TRUE(eventually([&] { return supervisor.logged("took over"); })) << supervisor.log();
+  EXPECT_TRUE(eventually([&] { return component("timer").value("pid", 0) != 0; })) << supervisor.log();
+  EXPECT_EQ(supervisor.terminate(), 0) << supervisor.log();
 }
 
 }  // namespace

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <set>
 
 #include "common/base/unique_fd.hpp"
 #include "common/pg/blocking.hpp"
@@ -23,6 +25,12 @@ std::string read_proc(const std::filesystem::path& path) {
   const auto got = file ? ::read(file.get(), text.data(), text.size()) : -1;
   text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   return text;
+}
+
+int count_in(const std::string& text, const std::string& part) {
+  int found = 0;
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
 }
 
 // The pids of the processes that run on this test's configuration, by program name.
@@ -53,11 +61,13 @@ class Suite : public testing::TestWithParam<bool> {
                          "[listener]\nenabled = " + (GetParam() ? "true" : "false") + "\nreconnect_delay_max = \"500ms\"\n" +
                          "[poll]\nworkflow_interval = \"100ms\"\ntimer_interval = \"100ms\"\nchannel_timeout_interval = \"100ms\"\n"
                          "fallback_interval = \"5s\"\n"
-                         "[session]\ntimeout = \"2s\"\n"
+                         "[session]\ntimeout = \"" + session_timeout() + "\"\n"
                          "[supervisor]\nrestart_delay = \"50ms\"\n"
                          "[[resumer]]\nname = \"test\"\ncommand = [\"" + program_path("test_worker") + "\"]\nprocesses = 2\n");
     start_supervisor();
   }
+
+  [[nodiscard]] virtual std::string session_timeout() const { return "2s"; }
 
   void start_supervisor() {
     supervisor_ = std::make_unique<Daemon>("romancy-supervisor", std::vector<std::string>{"--config", config_},
@@ -73,6 +83,12 @@ class Suite : public testing::TestWithParam<bool> {
       options.conninfo = cluster_.conninfo();
       sampler_ = std::make_unique<InvariantSampler>(options);
     }
+  }
+
+  // .. while processes of the former one are still on their way out.
+  void start_supervisor_beside() {
+    supervisor_ = std::make_unique<Daemon>("romancy-supervisor", std::vector<std::string>{"--config", config_},
+                                           dir_.path() + "/log");
   }
 
   // Empty when the server is away.
@@ -166,6 +182,107 @@ TEST_P(Suite, APostgresThatIsRestartedLosesNothing) {
   start_workflows(50);  // the first 40 are known already
   expect_all_done(50);
   EXPECT_EQ(supervisor_->terminate(), 0) << supervisor_->log();
+}
+
+TEST_P(Suite, IsUpgradedAgainAndAgainAndReloadedUnderLoadAndLosesNothing) {
+  start_workflows(60);
+  const auto pids = [&] {
+    std::set<pid_t> all;
+    for (const auto& [program, pid] : processes_of(config_)) {
+      if (program != "romancy-supervisor") all.insert(pid);
+    }
+    return all;
+  };
+  for (int n = 1; n <= 3; ++n) {
+    const auto before = pids();
+    supervisor_->signal(SIGUSR2);
+    ASSERT_TRUE(eventually([&] {
+      const auto now = pids();
+      const auto is_old = [&](pid_t pid) { return before.contains(pid); };
+      return count_in(supervisor_->log(), "supervisor: upgraded") == n && now.size() == before.size() &&
+             std::none_of(now.begin(), now.end(), is_old);
+    })) << supervisor_->log();
+    EXPECT_TRUE(supervisor_->running());
+  }
+  std::string text = read_proc(config_);
+  text.replace(text.find("timer_interval = \"100ms\""), 24, "timer_interval = \"150ms\"");
+  dir_.write("romancy.toml", text);
+  supervisor_->signal(SIGHUP);
+  ASSERT_TRUE(eventually([&] { return supervisor_->logged("supervisor: reloaded restarted=1 started=0 stopped=0"); }))
+      << supervisor_->log();
+  expect_all_done(60);
+  if (GetParam()) {
+    EXPECT_TRUE(eventually([&] {
+      return ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'romancy-listener'") == "1";
+    }));
+  }
+  EXPECT_EQ(supervisor_->terminate(), 0) << supervisor_->log();
+  EXPECT_TRUE(processes_of(config_).empty());
+}
+
+// Sessions do not expire here: what goes on does so because somebody saw the death.
+class Deaths : public Suite {
+ protected:
+  [[nodiscard]] std::string session_timeout() const override { return "1h"; }
+
+  // One workflow in an activity that ends when its gate opens; returns when it has begun.
+  void hold_one() {
+    run("SELECT start_workflow('holder', '\"gate\"', 'h')");
+    ASSERT_TRUE(eventually([&] { return begun() == 1; })) << supervisor_->log();
+  }
+  int begun() {
+    const std::string times = ask("SELECT times FROM effects WHERE key = 'held|gate'");
+    return times.empty() ? 0 : std::stoi(times);
+  }
+  pid_t holder() {  // the worker that has it
+    const std::string worker = ask("SELECT s.worker FROM instances i JOIN sessions s USING (session_id) WHERE i.instance_id = 'h'");
+    for (const auto& [program, pid] : processes_of(config_)) {
+      if (program == "test_worker" && read_proc("/proc/" + std::to_string(pid) + "/environ").find("ROMANCY_COMPONENT=" + worker + '\0') != std::string::npos) return pid;
+    }
+    return 0;
+  }
+  void expect_it_ends() {
+    run("INSERT INTO gates VALUES ('gate')");
+    EXPECT_TRUE(eventually([&] { return ask("SELECT status FROM workflow_instances WHERE instance_id = 'h'") == "completed"; }));
+    EXPECT_EQ(supervisor_->terminate(), 0) << supervisor_->log();
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, Deaths, testing::Bool(),
+                         [](const auto& mode) { return mode.param ? "Listening" : "PollingAlone"; });
+
+TEST_P(Deaths, TheWorkOfAKilledWorkerGoesOnAtOnce) {
+  hold_one();
+  const pid_t worker = holder();
+  ASSERT_GT(worker, 0) << ask("SELECT string_agg(worker, ', ') FROM sessions");
+  const auto then = std::chrono::steady_clock::now();
+  ASSERT_EQ(::kill(worker, SIGKILL), 0);
+  ASSERT_TRUE(eventually([&] { return begun() == 2; })) << supervisor_->log();
+  RecordProperty("ms", static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - then).count()));
+  expect_it_ends();
+}
+
+TEST_P(Deaths, TheWorkOfAKilledSupervisorsWorkersGoesOnAsSoonAsThereIsAnother) {
+  hold_one();
+  supervisor_->kill9();
+  for (const auto& [program, pid] : processes_of(config_)) ::kill(pid, SIGKILL);  // and nobody could take leave
+  ASSERT_TRUE(eventually([&] { return processes_of(config_).empty(); }));
+  const auto then = std::chrono::steady_clock::now();
+  start_supervisor();
+  ASSERT_TRUE(eventually([&] { return begun() == 2; })) << supervisor_->log();
+  RecordProperty("ms", static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - then).count()));
+  expect_it_ends();
+}
+
+TEST_P(Deaths, AWorkerWhoseSupervisorWasKilledFinishesWhatItHasInHandAndHandsOverTheRest) {
+  hold_one();
+  supervisor_->kill9();
+  start_supervisor_beside();
+  run("SELECT start_workflow('naps', '3', 'n0')");
+  EXPECT_TRUE(eventually([&] { return ask("SELECT status FROM workflow_instances WHERE instance_id = 'n0'") == "completed"; }))
+      << supervisor_->log();
+  EXPECT_EQ(begun(), 1);  // the old one still has it
+  expect_it_ends();
 }
 
 TEST_P(Suite, AKilledSupervisorLeavesNoOrphanAndTheNextOneGoesOn) {
