@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <memory>
 #include <optional>
 
@@ -279,7 +280,9 @@ class Stranger {
     }
     auto fd = io::connect_unix(path);
     const std::string hello_line = hello("observer", "o") + "\n";
-    if (!fd || ::send(fd->get(), hello_line.data(), hello_line.size(), MSG_NOSIGNAL) < 0) ::_exit(3);
+    if (!fd) ::_exit(3);
+    // Who is refused may be hung up on before this; what it was told is there to be read all the same.
+    if (::send(fd->get(), hello_line.data(), hello_line.size(), MSG_NOSIGNAL) < 0 && errno != EPIPE) ::_exit(6);
     pollfd wait{.fd = fd->get(), .events = POLLIN, .revents = 0};
     if (::poll(&wait, 1, 60'000) != 1) ::_exit(4);
     BarePeer peer(std::move(*fd));
