@@ -24,10 +24,14 @@ struct Place {
     dir = name;
     auto listening = io::listen_unix(path());
     require(listening.has_value(), "listen");
-    control = std::make_unique<supervisor::Control>(loop, std::move(*listening), [](const std::string& command, const std::string& component) {
-      require(command.size() <= 64u << 10 && component.size() <= 64u << 10, "requests have a limit");
-      return Json{{"ok", true}};
-    });
+    using supervisor::Control;
+    const auto answer = [](const Control::Request& request, const Control::Reply& reply) {
+      for (const auto& word : {request.command, request.component, request.level}) {
+        require(word.size() <= 64u << 10, "requests have a limit");
+      }
+      reply(Json{{"ok", true}});
+    };
+    control = std::make_unique<Control>(loop, std::move(*listening), answer);
   }
   ~Place() {
     ::unlink(path().c_str());
