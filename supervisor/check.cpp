@@ -6,8 +6,9 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <utility>
+
+#include "common/base/errno_text.hpp"
 
 namespace romancy::supervisor {
 namespace {
@@ -27,7 +28,7 @@ Check::Check(io::Loop& loop, OnDone on_done)
 void Check::start(Program program) {
   int pair[2] = {-1, -1};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-    return done(try_again(std::string("socketpair: ") + std::strerror(errno)));
+    return done(try_again(std::string("socketpair: ") + errno_text(errno)));
   }
   UniqueFd ours(pair[0]), theirs(pair[1]);
   program.out_fd = theirs.get();

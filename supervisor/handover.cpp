@@ -8,6 +8,8 @@
 #include <cstring>
 #include <string>
 
+#include "common/base/errno_text.hpp"
+
 namespace romancy::supervisor {
 namespace {
 
@@ -17,12 +19,12 @@ constexpr JsonCaps kCaps{.bytes = 4u << 20, .depth = 8};
 
 Result<UniqueFd> write_handover(const Json& state) {
   UniqueFd fd(::memfd_create("romancy-handover", MFD_CLOEXEC));
-  if (!fd) return try_again(std::string("memfd: ") + std::strerror(errno));
+  if (!fd) return try_again(std::string("memfd: ") + errno_text(errno));
   const std::string text = dump_json(state);
   for (std::size_t done = 0; done < text.size();) {
     const ssize_t wrote = ::pwrite(fd.get(), text.data() + done, text.size() - done, static_cast<off_t>(done));
     if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return try_again(std::string("memfd: ") + std::strerror(errno));
+    if (wrote <= 0) return try_again(std::string("memfd: ") + errno_text(errno));
     done += static_cast<std::size_t>(wrote);
   }
   return fd;
@@ -34,7 +36,7 @@ Result<Json> read_handover(int fd) {
   for (;;) {
     const ssize_t got = ::pread(fd, buffer, sizeof buffer, static_cast<off_t>(text.size()));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return refuse(std::string("handover: ") + std::strerror(errno));
+    if (got < 0) return refuse(std::string("handover: ") + errno_text(errno));
     if (got == 0) break;
     text.append(buffer, static_cast<std::size_t>(got));
     if (text.size() > kCaps.bytes) return refuse("handover: too long");

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
 #include "common/proc/config_change.hpp"
 #include "supervisor/notify.hpp"
@@ -74,7 +75,7 @@ void Supervisor::reloaded(const Result<void>& checked, const std::string& text) 
     hub_ = std::move(*hub);
   }
   if (::rename(fresh.c_str(), around_.in_effect.c_str()) != 0) {
-    return refuse_it("rename " + fresh + ": " + std::strerror(errno));
+    return refuse_it("rename " + fresh + ": " + errno_text(errno));
   }
   end_reload(apply(*after));
 }

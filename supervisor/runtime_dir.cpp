@@ -54,7 +54,7 @@ Result<UniqueFd> lock_runtime_dir(const std::string& dir) {
 
 Result<void> write_private(const std::string& path, const std::string& text) {
   const std::string fresh = path + ".part";
-  const auto failed = [&] { return refuse("write " + fresh + ": " + std::strerror(errno)); };
+  const auto failed = [&] { return refuse("write " + fresh + ": " + errno_text(errno)); };
   if (::unlink(fresh.c_str()) != 0 && errno != ENOENT) return failed();
   const UniqueFd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return failed();

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
 #include "common/proc/inherited.hpp"
 #include "supervisor/handover.hpp"
@@ -93,6 +94,7 @@ void Supervisor::execute() {
   std::vector<char*> argv;
   for (auto& word : command) argv.push_back(word.data());
   argv.push_back(nullptr);
+  // No other thread runs. NOLINTNEXTLINE(concurrency-mt-unsafe)
   ::setenv(kEnvHandover, std::to_string(state->get()).c_str(), 1);
   // Until the other program has handlers, a signal would do what it does to a program without any.
   sigset_t all, before;
@@ -101,10 +103,10 @@ void Supervisor::execute() {
   ::execve(argv[0], argv.data(), environ);
   const int error = errno;
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
-  ::unsetenv(kEnvHandover);
+  ::unsetenv(kEnvHandover);  // NOLINT(concurrency-mt-unsafe)
   for (const int fd : kept) keep_over_exec(fd, false);
-  note_ = std::string("upgrade refused: ") + std::strerror(error);
-  log::error("upgrade refused, nothing has changed", {{"error", std::strerror(error)}});
+  note_ = std::string("upgrade refused: ") + errno_text(error);
+  log::error("upgrade refused, nothing has changed", {{"error", errno_text(error)}});
   notify("READY=1");
 }
 
