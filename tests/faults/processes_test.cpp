@@ -252,7 +252,7 @@ TEST(FaultsSmoke, P11_BadReloadChangesNothing) {
     Site asked;
     asked.start_supervisor();
     std::string answer;
-    EXPECT_TRUE(eventually([&] { return !asked.status().is_null(); }));
+    EXPECT_TRUE(eventually([&] { return asked.all_ready(); })) << asked.log();
     if (asked.cli("reload", &answer) != 0) ROMANCY_NEEDS("this supervisor has no reload: " + answer);
   }
   run({.id = "P11a", .fault = "a reload of a file that is wrong", .bound = 1s,
@@ -284,7 +284,8 @@ TEST(Faults, P11_UpgradesUnderLoad) {
            s.supervisor().signal(SIGUSR2);
            EXPECT_TRUE(eventually([&] {
              const auto after = s.pids();
-             return after.size() == before.size() && std::none_of(after.begin(), after.end(), [&](const auto& child) { return before.at(child.first) == child.second; }) && s.all_ready();
+             return after.size() == before.size() && std::none_of(after.begin(), after.end(), [&](const auto& child) { return before.at(child.first) == child.second; }) && s.all_ready() &&
+                    s.logged("supervisor: upgraded") > i;
            })) << s.log();
            ++*changed;
          }
