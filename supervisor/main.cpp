@@ -66,7 +66,7 @@ int check(const std::string& path, const std::string& name) {
 
 int take_over() {
   const UniqueFd fd(handover_fd());
-  // No thread has been started yet. NOLINTNEXTLINE(concurrency-mt-unsafe)
+  // The supervisor has one thread. NOLINTNEXTLINE(concurrency-mt-unsafe)
   ::unsetenv(supervisor::kEnvHandover);
   const auto handed = supervisor::read_handover(fd.get());
   if (!handed) {

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 
 #include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
+#include "common/base/errno_text.hpp"
 #include "common/proc/config_change.hpp"
 #include "supervisor/notify.hpp"
 #include "supervisor/plan.hpp"

@@ -105,7 +105,7 @@ int Supervisor::run() {
   if (taken_over_) {  // blocked since before the exec, lest one of them kill the program that had no handlers yet
     sigset_t all;
     ::sigfillset(&all);
-    ::sigprocmask(SIG_UNBLOCK, &all, nullptr);
+    ::pthread_sigmask(SIG_UNBLOCK, &all, nullptr);
   }
   tick_.set_in(kTick);
   if (fed_every_.count() > 0) watchdog_.set_in(fed_every_);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 
 #include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
@@ -15,8 +14,6 @@
 #include "supervisor/plan.hpp"
 #include "supervisor/rollout.hpp"
 #include "supervisor/supervisor.hpp"
-
-extern char** environ;
 
 namespace romancy::supervisor {
 
@@ -94,16 +91,17 @@ void Supervisor::execute() {
   std::vector<char*> argv;
   for (auto& word : command) argv.push_back(word.data());
   argv.push_back(nullptr);
-  // No other thread runs. NOLINTNEXTLINE(concurrency-mt-unsafe)
+  // The supervisor has one thread. NOLINTNEXTLINE(concurrency-mt-unsafe)
   ::setenv(kEnvHandover, std::to_string(state->get()).c_str(), 1);
   // Until the other program has handlers, a signal would do what it does to a program without any.
   sigset_t all, before;
   ::sigfillset(&all);
-  ::sigprocmask(SIG_SETMASK, &all, &before);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   ::execve(argv[0], argv.data(), environ);
   const int error = errno;
-  ::sigprocmask(SIG_SETMASK, &before, nullptr);
-  ::unsetenv(kEnvHandover);  // NOLINT(concurrency-mt-unsafe)
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  // The supervisor has one thread. NOLINTNEXTLINE(concurrency-mt-unsafe)
+  ::unsetenv(kEnvHandover);
   for (const int fd : kept) keep_over_exec(fd, false);
   note_ = std::string("upgrade refused: ") + errno_text(error);
   log::error("upgrade refused, nothing has changed", {{"error", errno_text(error)}});

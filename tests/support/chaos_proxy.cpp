@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/errno_text.hpp"
+
 namespace romancy::test {
 namespace {
 
@@ -80,7 +82,7 @@ ChaosProxy::ChaosProxy(const std::string& listen_on, std::string server) : serve
   const int on = 1;
   ::setsockopt(listening_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (::bind(listening_.get(), &address.any, size) != 0 || ::listen(listening_.get(), 128) != 0) {
-    throw std::runtime_error("proxy: " + listen_on + ": " + std::strerror(errno));
+    throw std::runtime_error("proxy: " + listen_on + ": " + errno_text(errno));
   }
   size = sizeof address;
   if (address.any.sa_family == AF_INET && ::getsockname(listening_.get(), &address.any, &size) == 0) port_ = ntohs(address.tcp.sin_port);

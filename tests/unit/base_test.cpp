@@ -150,7 +150,7 @@ TEST(Log, LevelHidesWhatIsBelowAndCanBeChanged) {
 // Standard error is something else while this lives.
 class Redirected {
  public:
-  explicit Redirected(int to) : before_(::dup(STDERR_FILENO)) { ::dup2(to, STDERR_FILENO); }
+  explicit Redirected(int to) : before_(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0)) { ::dup2(to, STDERR_FILENO); }
   ~Redirected() { ::dup2(before_.get(), STDERR_FILENO); }
   Redirected(const Redirected&) = delete;
   Redirected& operator=(const Redirected&) = delete;
