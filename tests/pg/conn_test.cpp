@@ -7,7 +7,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::StartsWith;
 
 constexpr Statement kEcho{"test.echo", "SELECT $1::int"};
 constexpr Statement kDivide{"test.divide", "SELECT 100 / $1::int"};

@@ -5,8 +5,6 @@
 namespace romancy::pg {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
 using Texts = std::vector<std::string>;
 using MaybeTexts = std::vector<std::optional<std::string>>;
 
