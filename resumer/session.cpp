@@ -73,6 +73,9 @@ Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_p
                   if (hint->contains("channel_name")) return sweeper_.hint();
                   const auto name = hint->find("workflow_name");
                   if (name != hint->end() && name->is_string() && registry_.workflow(name->get<std::string>()) == nullptr) return;
+                  // Everybody is told; whoever does not hold it has nothing to do.
+                  const auto leased = hint->find("leased_instance_id");
+                  if (leased != hint->end()) return look_at_held(leased->is_string() ? leased->get<std::string>() : "");
                   const auto id = hint->find("instance_id");
                   if (id != hint->end() && id->is_string() && leases_.contains(id->get<std::string>())) {
                     return look_at_held(id->get<std::string>());

@@ -50,6 +50,7 @@ DECLARE
   v_locked text[];
   v_look text[];
   v_finished text[];
+  v_leased text[];
   v_skipped text[] := '{}';
   v_surplus text[] := '{}';
   v_suspects text[];
@@ -144,8 +145,9 @@ BEGIN
     -- Lock. No filter on owner or status: only under the lock are they known.
     SELECT array_agg(i.instance_id),
            array_agg(i.instance_id) FILTER (WHERE i.session_id IS NULL AND i.status IN (1, 6)),
-           array_agg(i.instance_id) FILTER (WHERE i.status IN (2, 3, 4))
-      INTO v_locked, v_look, v_finished
+           array_agg(i.instance_id) FILTER (WHERE i.status IN (2, 3, 4)),
+           array_agg(i.instance_id) FILTER (WHERE i.session_id IS NOT NULL)
+      INTO v_locked, v_look, v_finished, v_leased
       FROM (SELECT l.instance_id, l.session_id, l.status
               FROM instances l
              WHERE l.instance_id = ANY (v_ids)
@@ -162,7 +164,14 @@ BEGIN
     IF v_finished IS NOT NULL THEN
       PERFORM clear_inbox(v_finished);
     END IF;
-    -- Leased or stuck: nothing. The holder, or who un-parks it, will look.
+    -- Stuck: nothing. Who un-parks it will look. Leased: so will the holder, at its next commit; but that may be a long
+    -- activity away, and the hint of what came in went to whom the hub chose, which is perhaps us and not the holder.
+    IF v_leased IS NOT NULL THEN
+      PERFORM hint_leased(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))
+         FROM instances i
+        WHERE i.instance_id = ANY (v_leased)
+          AND (SELECT true FROM inbox b WHERE b.instance_id = i.instance_id AND NOT b.seen AND b.kind <> 7 LIMIT 1);
+    END IF;
 
     -- More free ones than wanted: only after a fruitless pass, which makes the next one larger.
     IF cardinality(v_look) > v_want - v_runs THEN

@@ -1,7 +1,7 @@
 -- heartbeat_session: the worker lives; and which of its running activities should stop.
 --
 -- alive = false: the session is over; drop every run, begin a new session. cancelled: those of in_flight with a cancel
--- row nobody has read. Also packs the claim journal: of its rows, only the ids still leased are kept, in one row. That
+-- row nobody has read, or that of a workflow's own time. Also packs the claim journal: of its rows, only the ids still leased are kept, in one row. That
 -- is never too early: an instance leased anew has a journal row of its own, committed together with that lease.
 -- Callers: resumer, relay, timer; every third of the session time-out. Commit: asynchronous (lost: it looks older).
 -- Index: pk of sessions, claims_session, pk of instances, inbox_pkey. Locks: the session row (claims go on beside it,
@@ -35,7 +35,7 @@ BEGIN
                        FROM unnest($3) x
                       WHERE (SELECT true
                                FROM inbox b
-                              WHERE b.instance_id = x AND NOT b.seen AND b.kind = 6
+                              WHERE b.instance_id = x AND NOT b.seen AND b.kind IN (6, 8)
                               LIMIT 1));
 END
 $$;

@@ -18,6 +18,15 @@ $$
   SELECT hint('workflow_resumable', jsonb_build_object('instance_id', instance_id, 'workflow_name', workflow_name))
 $$;
 
+-- Something came in for an instance that somebody holds. It names no instance_id, by which hubs choose one of a program's
+-- processes: all of them hear it, and the one that holds it looks.
+CREATE OR REPLACE FUNCTION hint_leased(instance_id text, workflow_name text)
+RETURNS void
+LANGUAGE sql VOLATILE AS
+$$
+  SELECT hint('workflow_resumable', jsonb_build_object('leased_instance_id', instance_id, 'workflow_name', workflow_name))
+$$;
+
 -- A message was published: for observers; workers do not need it.
 CREATE OR REPLACE FUNCTION hint_message(channel text, message_id bigint, target text, group_name text)
 RETURNS void

@@ -177,6 +177,24 @@ TEST_F(HoleH5, ASkippedPokeGoesToTheTailWithoutAHint) {
   EXPECT_EQ(c.run("SELECT count(*) FROM pokes"), "1");
 }
 
+// A lease keeps others away, and its holder looks at its next commit, an activity later perhaps. The hint may have gone to
+// another process, whose claim takes the poke: then the claim says it to all.
+TEST_F(Holes, WhoTakesThePokeOfALeasedInstanceTellsItsHolder) {
+  leased();
+  other_session();
+  Step ear(schema);
+  c.run(tell("i1"));
+  ear.run("LISTEN " + schema.name() + "_workflow_resumable");
+  EXPECT_EQ(b.run(claim(2)), "");
+  const auto heard = ear.notifications();
+  ASSERT_EQ(heard.size(), 1u);
+  EXPECT_EQ(heard[0].second, R"({"workflow_name": "w", "leased_instance_id": "i1"})");
+  c.run("UPDATE inbox SET seen = true");
+  c.run("INSERT INTO pokes (route_id, instance_id) SELECT route_id, instance_id FROM instances");
+  EXPECT_EQ(b.run(claim(2)), "");
+  EXPECT_EQ(ear.notifications().size(), 0u) << "there is nothing to read for it";
+}
+
 TEST_F(HoleH5, AClaimDoesNotTakeAgainWhatItPutBack) {
   leased();
   other_session();

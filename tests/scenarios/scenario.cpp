@@ -242,16 +242,16 @@ void Scenario::TearDown() {
 namespace {
 
 // A hint sent to a worker that dies or stalls with it is lost: what it was about is found by the fallback.
-SystemOptions own_options(SystemOptions options, const std::string& session_timeout) {
-  if (options.fallback != "100ms") options.fallback = "1s";
+SystemOptions own_options(SystemOptions options, const std::string& session_timeout, const std::string& fallback) {
+  if (options.fallback != "100ms") options.fallback = fallback;
   options.session_timeout = session_timeout;
   return options;
 }
 
 }  // namespace
 
-OwnScenario::OwnScenario(const std::string& more_toml, const std::string& session_timeout)
-    : system(own_options(options_of(GetParam(), more_toml), session_timeout)) {
+OwnScenario::OwnScenario(const std::string& more_toml, const std::string& session_timeout, const std::string& fallback)
+    : system(own_options(options_of(GetParam(), more_toml), session_timeout, fallback)) {
   prepare(system, GetParam());
 }
 

@@ -99,7 +99,8 @@ class Scenario : public testing::TestWithParam<Mode>, protected Client {
 class OwnScenario : public testing::TestWithParam<Mode>, protected Client {
  protected:
   OwnScenario() : OwnScenario("") {}
-  explicit OwnScenario(const std::string& more_toml, const std::string& session_timeout = "2s");
+  // fallback: while notifications work.
+  explicit OwnScenario(const std::string& more_toml, const std::string& session_timeout = "2s", const std::string& fallback = "1s");
   void SetUp() override;
   void TearDown() override;
 
