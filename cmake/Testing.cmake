@@ -11,10 +11,16 @@ include(GoogleTest)
 find_package(GTest REQUIRED)
 enable_testing()
 
+# What tests labelled `unit` need, and no more: what ./dev test -L unit builds.
+add_custom_target(unit_tests)
+
 function(romancy_test name label)
   cmake_parse_arguments(T "" "" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${T_SOURCES})
   target_link_libraries(${name} PRIVATE ${T_LIBS} GTest::gmock GTest::gtest GTest::gtest_main)
+  if(label STREQUAL "unit")
+    add_dependencies(unit_tests ${name})
+  endif()
   set(limit 120)
   if(label STREQUAL "process")
     set(limit 240)

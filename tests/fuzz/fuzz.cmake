@@ -11,6 +11,7 @@ foreach(target hub_line:romancy_proc config:romancy_proc notification:romancy_li
   target_link_libraries(fuzz_${name}_replay PRIVATE ${library} Threads::Threads)
   add_test(NAME Fuzz.Corpus.${name} COMMAND fuzz_${name}_replay ${corpus})
   set_tests_properties(Fuzz.Corpus.${name} PROPERTIES LABELS unit TIMEOUT 120)
+  add_dependencies(unit_tests fuzz_${name}_replay)
   if(ROMANCY_FUZZ)
     add_executable(fuzz_${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.cpp)
     target_link_libraries(fuzz_${name} PRIVATE ${library} Threads::Threads)
