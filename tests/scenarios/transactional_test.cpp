@@ -76,7 +76,7 @@ TEST_P(Transactional, OneWhoseWorkflowDecidedOtherwiseLeavesNothing) {
   expect_times(id, "inside", 1);
   publish(id, "stop", "stopped");
   expect_outside(mine("gate"));  // the gate is still closed
-  EXPECT_EQ(history_count(id, "message_received"), 1);
+  ASSERT_TRUE(eventually([&] { return history_count(id, "message_received") == 1; })) << story(id);
   open_gate(mine("gate"));
   publish(id, "go on", 1);
   expect_completed(id, "stopped");

@@ -129,7 +129,8 @@ TEST(Config, AHeaderWithoutAKeyIsRefusedAndDoesNotEndTheProgram) {
 }
 
 TEST(Config, ARefusalQuotesNoControlCharacters) {
-  for (const std::string_view text : {std::string_view("[session]\ntimeout =n\0\x1b[2J", 27), std::string_view("[session]\n\"a\\u0000\\u001b\" = 1\n")}) {
+  using namespace std::string_view_literals;
+  for (const auto text : {"[session]\ntimeout =n\0\x1b[2J"sv, "[session]\n\"a\\u0000\\u001b\" = 1\n"sv}) {
     const std::string said = refusal(text);
     EXPECT_THAT(said, HasSubstr("romancy.toml"));
     EXPECT_EQ(std::count_if(said.begin(), said.end(), [](unsigned char c) { return c < 0x20; }), 0) << said;
