@@ -164,7 +164,7 @@ BEGIN
     IF v_finished IS NOT NULL THEN
       PERFORM clear_inbox(v_finished);
     END IF;
-    -- Stuck: nothing. Who un-parks it will look. Leased: so will the holder, at its next commit; but that may be a long
+    -- Leased or stuck: nothing. The holder, or who un-parks it, will look. But the holder's next commit may be a long
     -- activity away, and the hint of what came in went to whom the hub chose, which is perhaps us and not the holder.
     IF v_leased IS NOT NULL THEN
       PERFORM hint_leased(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))
@@ -195,7 +195,7 @@ BEGIN
     END IF;
 
     IF v_matched <> '{}' THEN
-      v_matched := ARRAY(SELECT unnest(v_matched) EXCEPT SELECT unnest(v_look));
+      v_matched := ARRAY(SELECT unnest(v_matched) EXCEPT SELECT unnest(v_look || v_leased));
     END IF;
 
     -- Look, in a snapshot younger than the locks; lease what has something to read; note it in the journal.

