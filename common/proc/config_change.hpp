@@ -1,6 +1,6 @@
 // config_change: what differs between two configurations, and which programs read what differs. Pure.
 //
-// A reload restarts the readers of what has changed, and nobody else.
+// A reload restarts the readers of what has changed, and nobody else. Who reads a key its row in config_table.cpp says.
 #pragma once
 #include <string>
 #include <vector>

@@ -1,5 +1,6 @@
 // config_table: every option of romancyd, once. The parser, the checks, --help, packaging/romancy.toml and
-// docs/configuration.md are all made from these rows; an option that is not here does not exist.
+// docs/configuration.md are all made from these rows; an option that is not here does not exist. A row also says who
+// reads its option, so that a reload restarts those and nobody else; one that does not say so does not compile.
 //
 // Internal to common/proc: others see config.hpp.
 #pragma once
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "common/proc/config.hpp"
+#include "common/proc/config_change.hpp"
 
 namespace romancy::proc {
 
@@ -23,10 +25,17 @@ using Member = std::variant<bool Config::*, int Config::*, std::string Config::*
                             Listening Config::*, log::Level Config::*, std::string ResumerEntry::*,
                             int ResumerEntry::*, std::vector<std::string> ResumerEntry::*>;
 
+// Bits of Reader. Without a default, so that no row can leave it out.
+struct Readers {
+  constexpr Readers(unsigned bits_) : bits(bits_) {}  // NOLINT(google-explicit-constructor): the rows read better
+  unsigned bits;
+};
+
 struct Setting {
   const char* section;
   const char* key;
   Member member;
+  Readers readers;
   Value fallback;               // as it would be written in the file
   std::int64_t lowest = 0;      // numbers: the range; durations: the range in milliseconds
   std::int64_t highest = 0;
