@@ -64,6 +64,22 @@ Result<proc::Config> configuration(const Globals& globals) {
   return config;
 }
 
+Result<Address> supervisor_address(const Globals& globals) {
+  if (!globals.runtime_dir.empty()) return Address{globals.runtime_dir, ""};
+  if (globals.config_path.empty()) return Address{proc::default_config().runtime_dir, ""};
+  const auto text = proc::read_config(globals.config_path);
+  if (!text) {
+    return refuse(text.error().text + "; --runtime-dir says where the supervisor is without a configuration");
+  }
+  const auto config = proc::parse_config(*text, globals.config_path);
+  if (config) return Address{config->runtime_dir, ""};
+  auto runtime_dir = proc::runtime_dir_of(*text, globals.config_path);
+  if (!runtime_dir) {
+    return refuse(runtime_dir.error().text + "; --runtime-dir says where the supervisor is without a configuration");
+  }
+  return Address{std::move(*runtime_dir), config.error().text};
+}
+
 int with_database(const std::string& command, const Globals& globals, const Work& work) {
   return run(command, globals, true, kExitRefused, work);
 }

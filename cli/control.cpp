@@ -17,20 +17,41 @@ using proc::Counter;
 using proc::Histogram;
 using proc::SlotView;
 
-Result<Json> ask(const Globals& globals, const Json& request, int& exit_code) {
-  const auto config = configuration(globals);
-  exit_code = kExitConfig;
-  if (!config) return tl::unexpected(config.error());
-  auto reply = ask_supervisor(config->control_path(), request);
-  if (!reply) exit_code = reply.error().kind == ErrorKind::retry ? kExitSupervisor : kExitRefused;
-  return reply;
+struct Answer {
+  int exit_code = kExitOk;  // of the command, when there is no reply
+  std::string error;
+  Json reply;
+  proc::Config where;       // the paths only
+};
+
+Answer ask(const std::string& command, const Globals& globals, const Json& request) {
+  Answer answer{kExitConfig, "", Json::object(), proc::default_config()};
+  const auto address = supervisor_address(globals);
+  if (!address) {
+    answer.error = address.error().text;
+    return answer;
+  }
+  answer.where.runtime_dir = address->runtime_dir;
+  auto reply = ask_supervisor(answer.where.control_path(), request);
+  const std::string& trouble = address->trouble;
+  // A reload of that file is refused in the same words.
+  if (!trouble.empty() && (reply || reply.error().text != trouble)) {
+    fail(command, kExitConfig, "warning: the configuration is wrong: " + trouble);
+  }
+  if (reply) {
+    answer.exit_code = kExitOk;
+    answer.reply = std::move(*reply);
+  } else {
+    answer.exit_code = reply.error().kind == ErrorKind::retry ? kExitSupervisor : kExitRefused;
+    answer.error = reply.error().text;
+  }
+  return answer;
 }
 
 // One command without an answer of its own.
 int order(const std::string& command, const Globals& globals, const Json& request, const std::string& done) {
-  int exit_code = kExitOk;
-  const auto reply = ask(globals, request, exit_code);
-  if (!reply) return fail(command, exit_code, reply.error().text);
+  const auto answer = ask(command, globals, request);
+  if (answer.exit_code != kExitOk) return fail(command, answer.exit_code, answer.error);
   std::printf("%s\n", done.c_str());
   return kExitOk;
 }
@@ -118,14 +139,11 @@ void print_status(const Json& reply) {
 }  // namespace
 
 int status(const Globals& globals, bool json) {
-  int exit_code = kExitOk;
-  auto reply = ask(globals, {{"command", "status"}}, exit_code);
-  if (!reply) return fail("status", exit_code, reply.error().text);
-  const auto config = configuration(globals);
-  if (!config) return fail("status", kExitConfig, config.error().text);
-  merge(*reply, read_board(*config));
-  if (json) std::printf("%s\n", dump_json(*reply).c_str());
-  else print_status(*reply);
+  auto answer = ask("status", globals, {{"command", "status"}});
+  if (answer.exit_code != kExitOk) return fail("status", answer.exit_code, answer.error);
+  merge(answer.reply, read_board(answer.where));
+  if (json) std::printf("%s\n", dump_json(answer.reply).c_str());
+  else print_status(answer.reply);
   return kExitOk;
 }
 
@@ -153,19 +171,19 @@ int log_level(const Globals& globals, const std::string& component, const std::s
 }
 
 int reload(const Globals& globals, bool json) {
-  int exit_code = kExitOk;
-  const auto reply = ask(globals, {{"command", "reload"}}, exit_code);
-  if (!reply) return fail("reload", exit_code, reply.error().text);
+  const auto answer = ask("reload", globals, {{"command", "reload"}});
+  if (answer.exit_code != kExitOk) return fail("reload", answer.exit_code, answer.error);
+  const Json& reply = answer.reply;
   if (json) {
-    std::printf("%s\n", dump_json(*reply).c_str());
+    std::printf("%s\n", dump_json(reply).c_str());
     return kExitOk;
   }
   for (const char* what : {"changed", "restarted", "started", "stopped"}) {
     std::string names;
-    for (const Json& name : reply->value(what, Json::array())) names += (names.empty() ? "" : ", ") + name.get<std::string>();
+    for (const Json& name : reply.value(what, Json::array())) names += (names.empty() ? "" : ", ") + name.get<std::string>();
     if (!names.empty()) std::printf("%-10s %s\n", what, names.c_str());
   }
-  if (reply->value("changed", Json::array()).empty()) std::printf("no value has changed\n");
+  if (reply.value("changed", Json::array()).empty()) std::printf("no value has changed\n");
   return kExitOk;
 }
 

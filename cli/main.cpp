@@ -136,6 +136,9 @@ int main(int argc, char** argv) {
       ->envname("ROMANCY_CONFIG");
   app.add_option("--database", globals.database, "conninfo or URI, in place of database.url");
   app.add_option("--schema", globals.schema, "in place of database.schema");
+  app.add_option("--runtime-dir", globals.runtime_dir,
+                 "where the supervisor is, in place of runtime.dir; the configuration is not read for that")
+      ->envname("ROMANCY_RUNTIME_DIR");
   auto* migrate = app.add_subcommand("migrate", "bring the schema to the version of this program");
   migrate->callback([&] { chosen = [&] { return cli::migrate(globals); }; });
   add_work(app, globals, chosen);

@@ -207,16 +207,60 @@ Result<Config> read_config(std::string_view toml, std::string_view name) {
   return config;
 }
 
-}  // namespace
-
-Result<Config> parse_config(std::string_view toml, std::string_view name) {
-  auto config = read_config(toml, name);
-  if (!config) {
-    // A refusal quotes the file: what would end a text or move a terminal's cursor is not quoted.
-    std::string& text = config.error().text;
+// A refusal quotes the file: what would end a text or move a terminal's cursor is not quoted.
+template <class T>
+Result<T> printable(Result<T> read) {
+  if (!read) {
+    std::string& text = read.error().text;
     std::replace_if(text.begin(), text.end(), [](unsigned char c) { return (c < 0x20 && c != '\n') || c == 0x7f; }, '?');
   }
-  return config;
+  return read;
+}
+
+// Of a file that is no TOML as a whole: the lines of [runtime], each read alone; and those below a header that cannot be
+// read, which may have been that one.
+Result<std::vector<Item>> read_runtime_lines(std::string_view toml, std::string_view name) {
+  std::vector<Item> found;
+  bool inside = false;
+  for (int number = 1; !toml.empty(); ++number) {
+    const auto end = std::min(toml.find('\n'), toml.size());
+    std::string_view line = toml.substr(0, end);
+    toml.remove_prefix(std::min(end + 1, toml.size()));
+    line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+    if (line.starts_with('[')) {
+      const auto header = read_toml(line, name);
+      inside = !header || (!header->empty() && header->front().section == "runtime");
+    } else if (inside && line.starts_with("dir") && line.find_first_of(" \t=") == 3) {
+      auto items = read_toml("[runtime]\n" + std::string(line), name);
+      if (!items) return refuse(where(name, {.section = "runtime", .key = "dir", .line = number}) + ": cannot be read");
+      for (Item& item : *items) {
+        item.line = number;
+        found.push_back(std::move(item));
+      }
+    }
+  }
+  return found;
+}
+
+Result<std::string> read_runtime_dir(std::string_view toml, std::string_view name) {
+  auto items = read_toml(toml, name);
+  if (!items) items = read_runtime_lines(toml, name);
+  if (!items) return tl::unexpected(items.error());
+  Config config = default_config();
+  for (const Item& item : *items) {
+    if (item.section != "runtime" || item.key != "dir") continue;
+    const Setting* setting = find_setting(item);
+    if (!assign(*setting, item.value, config, nullptr)) return wrong(name, item, *setting);
+  }
+  return config.runtime_dir;
+}
+
+}  // namespace
+
+Result<Config> parse_config(std::string_view toml, std::string_view name) { return printable(read_config(toml, name)); }
+
+Result<std::string> runtime_dir_of(std::string_view toml, std::string_view name) {
+  return printable(read_runtime_dir(toml, name));
 }
 
 Result<Config> load_config(const std::string& path) {

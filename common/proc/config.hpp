@@ -95,6 +95,9 @@ Config default_config();
 Result<Config> load_config(const std::string& path);
 Result<std::string> read_config(const std::string& path);  // the text of the file
 Result<Config> parse_config(std::string_view toml, std::string_view name);
+// runtime.dir of a file in which something else may be wrong; the default when it names none. An error when that value
+// itself is wrong: a guess could be the directory of somebody else.
+Result<std::string> runtime_dir_of(std::string_view toml, std::string_view name);
 
 std::string config_help();      // for --help
 std::string config_commented(); // packaging/romancy.toml, written by the build

@@ -4,7 +4,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -255,8 +257,15 @@ TEST(CliErrors, ADatabaseThatIsAwayIs75) {
 TEST(CliErrors, AWrongConfigurationIs78) {
   const TempDir dir;
   EXPECT_EQ(Cli({"--config", dir.path() + "/none"}).run({"list"}).exit_code, 78);
-  EXPECT_EQ(Cli({"--config", dir.write("bad.toml", "[poll]\ntimer_interval = \"soon\"\n")}).run({"status"}).exit_code,
-            78);
+  const auto bad = dir.write("bad.toml", "[poll]\ntimer_interval = \"soon\"\n");
+  EXPECT_EQ(Cli({"--config", bad}).run({"list"}).exit_code, 78);
+  // A supervisor is not guessed: another one would be stopped.
+  for (const std::string& lost : {dir.path() + "/none", dir.write("lost.toml", "[runtime]\ndir = \"here\"\n")}) {
+    const Said said = Cli({"--config", lost}).run({"stop"});
+    EXPECT_EQ(said.exit_code, 78);
+    EXPECT_THAT(said.err, HasSubstr(lost));
+    EXPECT_THAT(said.err, HasSubstr("--runtime-dir"));
+  }
   const Said schema = Cli({"--schema", "No Schema"}).run({"list"});
   EXPECT_EQ(schema.exit_code, 78);
   EXPECT_THAT(schema.err, HasSubstr("--schema"));
@@ -325,6 +334,52 @@ TEST(CliControl, StatusRestartStopAndStart) {
   EXPECT_EQ(WEXITSTATUS(supervisor.wait()), 0) << supervisor.log();
 }
 
+// The supervisor runs on with what it accepted last, whatever the file says by now.
+TEST(CliControl, ABadFileDoesNotKeepAnybodyFromTheSupervisor) {
+  const TempDir dir;
+  const std::string head = "[runtime]\ndir = \"" + dir.path() + "\"\n[database]\nurl = \"host=/nonexistent\"\n";
+  const auto config = dir.write("romancy.toml", head);
+  Daemon supervisor("romancy-supervisor", {"--config", config}, dir.path() + "/supervisor.log");
+  Cli cli({"--config", config});
+  ASSERT_TRUE(eventually([&] { return cli.run({"status"}).exit_code == 0; })) << supervisor.log();
+  const auto pid_of_timer = [&] {
+    const json reply = json::parse(cli.run({"status", "--json"}).out, nullptr, false);
+    for (const auto& one : reply.value("components", json::array())) {
+      if (one.at("name") == "timer") return one.value("pid", 0);
+    }
+    return 0;
+  };
+  // A wrong value; a key that is none; text that is no TOML, before and after what says where the supervisor is.
+  for (const auto& [text, named] : std::vector<std::pair<std::string, std::string>>{
+           {head + "[poll]\ntimer_interval = \"soon\"\n", ":6: poll.timer_interval = \"soon\""},
+           {"[nonsense]\nkey = 1\n" + head, ":1: nonsense"},
+           {"[poll\n" + head, ":1: "},
+           {head + "[poll]\ntimer_interval = \n", ":6: "}}) {
+    dir.write("romancy.toml", text);
+    for (const auto& command : std::vector<std::vector<std::string>>{
+             {"status"}, {"status", "--json"}, {"log-level", "timer", "debug"}, {"restart", "timer"},
+             {"drain", "relay"}, {"start-component", "relay"}, {"stop", "relay"}, {"start-component", "relay"}}) {
+      const Said said = cli.run(command);
+      EXPECT_EQ(said.exit_code, 0) << command[0] << ": " << said.err;
+      EXPECT_THAT(said.err, StartsWith("romancy " + command[0] + ": warning: the configuration is wrong: " + config + named));
+    }
+    const int timer = pid_of_timer();
+    const Said reload = cli.run({"reload"});
+    EXPECT_EQ(reload.exit_code, 1) << "refused, by the supervisor";
+    EXPECT_THAT(reload.err, StartsWith("romancy reload: " + config + named));
+    EXPECT_EQ(std::count(reload.err.begin(), reload.err.end(), '\n'), 1) << reload.err << "said once";
+    EXPECT_EQ(pid_of_timer(), timer);
+  }
+  // Without the file: the option, or the variable.
+  std::filesystem::remove(config);
+  EXPECT_EQ(cli.run({"status"}).exit_code, 78);
+  const Said told = Cli({"--config", config, "--runtime-dir", dir.path()}).run({"status"});
+  EXPECT_EQ(told.exit_code, 0) << told.err;
+  EXPECT_EQ(told.err, "");
+  EXPECT_EQ(Cli({}, "ROMANCY_RUNTIME_DIR=" + quoted(dir.path()) + " ").run({"stop"}).exit_code, 0);
+  EXPECT_EQ(WEXITSTATUS(supervisor.wait()), 0) << supervisor.log();
+}
+
 TEST(CliControl, DrainLogLevelReloadAndUpgradeByThePersonWhoMayAndByNobodyElse) {
   const TempDir dir;
   const std::string head = "[runtime]\ndir = \"" + dir.path() + "\"\n[relay]\nenabled = true\n[database]\nurl = \"host=/nonexistent\"\n";
@@ -354,8 +409,8 @@ TEST(CliControl, DrainLogLevelReloadAndUpgradeByThePersonWhoMayAndByNobodyElse) 
   EXPECT_THAT(reloaded.out, HasSubstr("changed    poll.timer_interval\nrestarted  timer\n")) << reloaded.err;
   dir.write("romancy.toml", head + "[poll]\ntimer_interval = \"soon\"\n");
   const Said bad = cli.run({"reload"});
-  EXPECT_EQ(bad.exit_code, 78);
-  EXPECT_THAT(bad.err, HasSubstr("romancy.toml:8: poll.timer_interval"));
+  EXPECT_EQ(bad.exit_code, 1);
+  EXPECT_THAT(bad.err, StartsWith("romancy reload: " + config + ":8: poll.timer_interval = \"soon\": must be"));
   dir.write("romancy.toml", head);
 
   if (::geteuid() == 0) {

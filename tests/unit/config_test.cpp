@@ -137,6 +137,22 @@ TEST(Config, ARefusalQuotesNoControlCharacters) {
   }
 }
 
+// What leads to the supervisor is found beside any other mistake, and never guessed.
+TEST(Config, TheRuntimeDirectoryIsFoundInAFileThatIsWrongElsewhere) {
+  using namespace std::string_view_literals;
+  for (const std::string_view toml : {"[runtime]\ndir = \"/x\"\n[poll]\ntimer_interval = 7\n"sv, "[nonsense]\n[runtime]\ndir = \"/x\" # here\n"sv,
+                                      "[poll\n[runtime] # of it\n  dir=\"/x\"\n"sv, "[runtime]\ndir = \"/x\"\n[log]\nlevel = \n"sv,
+                                      "[runtime\ndir = '/x'\n"sv, "[log]\nlevel = \"\ndir = \"/y\"\n[runtime]\ndir = \"/x\""sv}) {
+    const auto dir = runtime_dir_of(toml, "romancy.toml");
+    ASSERT_TRUE(dir) << toml << dir.error().text;
+    EXPECT_EQ(*dir, "/x") << toml;
+  }
+  EXPECT_EQ(*runtime_dir_of("[log]\nlevel = \n", "romancy.toml"), "/run/romancy");
+  EXPECT_THAT(runtime_dir_of("[runtime]\ndir = \"x\"\n", "romancy.toml").error().text, HasSubstr("romancy.toml:2: runtime.dir"));
+  EXPECT_THAT(runtime_dir_of("[log]\n[runtime]\ndir = \"/x\n", "romancy.toml").error().text, HasSubstr("romancy.toml:3: runtime.dir"));
+  EXPECT_THAT(runtime_dir_of("[log]\nlevel = \n[runtime]\ndir = 7\n", "romancy.toml").error().text, HasSubstr("romancy.toml:4: runtime.dir"));
+}
+
 TEST(Config, AFileThatCannotBeReadIsRefusedByName) {
   const auto config = load_config("/nonexistent/romancy.toml");
   ASSERT_FALSE(config);
