@@ -94,8 +94,12 @@ void merge(Json& reply, const std::map<std::string, SlotView>& slots) {
   for (Json& component : reply["components"]) {
     const auto slot = slots.find(component.value("name", ""));
     const bool known = slot != slots.end();
-    component["live"] = known && slot->second.live;
-    component["heartbeat_age_ms"] = known ? Json(slot->second.heartbeat_age_ms) : Json(nullptr);
+    // While an upgrade replaces the listener the slot is its successor's already, and its own word stands beside.
+    const std::int64_t pid = component.value("pid", std::int64_t{0});
+    const bool former = known && pid != 0 && pid == slot->second.former_pid && pid != slot->second.pid;
+    component["live"] = known && (former ? slot->second.former_live : slot->second.live);
+    component["heartbeat_age_ms"] =
+        !known ? Json(nullptr) : Json(former ? slot->second.former_heartbeat_age_ms : slot->second.heartbeat_age_ms);
     component["counters"] = known ? counters_of(slot->second) : Json::object();
     component["latency"] = known ? latencies_of(slot->second) : Json::object();
   }

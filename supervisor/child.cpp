@@ -257,6 +257,11 @@ void Child::reaped(int wait_status) {
 
 void Child::watch() {
   if (pid_ == 0 || terminating_ || (state_ != ChildState::starting && state_ != ChildState::ready)) return;
+  const proc::SlotView view = around_.board.read(component_.slot);
+  // The one that was to follow this one is dead. What this one says counts again.
+  if (view.former_pid == pid_ && view.pid != pid_ && view.state == proc::ProcState::absent) {
+    around_.board.give_back(component_.slot, pid_);
+  }
   const std::string why = hang();
   if (why.empty() || traced(pid_)) return;
   why_ = why;
@@ -267,8 +272,9 @@ void Child::watch() {
 std::string Child::hang() const {
   const auto alive = duration_cast<milliseconds>(Clock::now() - started_at_);
   const proc::SlotView view = around_.board.read(component_.slot);
-  // Else: left by a former process, or by one that was to follow this one and is dead.
-  const bool buried = view.state == proc::ProcState::absent && view.pid != pid_;
+  // Another process is to follow this one: the beats are its beats. Soon one of the two has the slot alone.
+  if (state_ == ChildState::ready && view.pid != pid_ && view.former_pid == pid_) return "";
+  const bool buried = view.state == proc::ProcState::absent && view.pid != pid_;  // left by a former process
   const bool claimed = view.pid != 0 && view.uptime_ms <= alive.count() && !buried;
   if (state_ == ChildState::starting && !(claimed && view.beats > 0)) {
     if (alive <= around_.config.ready_timeout) return "";
@@ -277,6 +283,14 @@ std::string Child::hang() const {
   // Ready without a slot: a program of a user who speaks the words, but does not beat. Not ours to judge.
   if (!claimed || milliseconds(view.heartbeat_age_ms) <= around_.config.hang_timeout) return "";
   return "no heartbeat for " + proc::format_duration(around_.config.hang_timeout);
+}
+
+bool Child::hears() const {
+  const proc::SlotView view = around_.board.read(component_.slot);
+  const auto fresh = [&](std::int64_t age_ms) { return milliseconds(age_ms) <= around_.config.hang_timeout; };
+  if (pid_ == 0) return false;
+  if (view.pid == pid_) return view.live && fresh(view.heartbeat_age_ms);
+  return view.former_pid == pid_ && view.former_live && fresh(view.former_heartbeat_age_ms);
 }
 
 milliseconds Child::age() const { return duration_cast<milliseconds>(Clock::now() - started_at_); }

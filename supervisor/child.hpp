@@ -76,6 +76,7 @@ class Child {
   [[nodiscard]] const Component& component() const { return component_; }
   [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] ChildState state() const { return state_; }
+  [[nodiscard]] bool hears() const;  // it says so, and beats; also beside the one that is to replace it
   [[nodiscard]] bool gone() const { return state_ == ChildState::exited; }
   [[nodiscard]] std::chrono::milliseconds age() const;  // of its process
   [[nodiscard]] ChildReport report() const;

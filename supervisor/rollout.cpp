@@ -14,8 +14,9 @@ Standing judge(const Replacement& replacement, std::chrono::milliseconds ready_t
       return replacement.is_new && replacement.age > ready_timeout ? Standing::settled : Standing::wait;
     case ChildState::ready:
       if (!replacement.is_new) return Standing::wait;
-      return !replacement.must_hear || replacement.hears || replacement.age > kHearWithin ? Standing::settled
-                                                                                            : Standing::wait;
+      if (!replacement.must_hear || replacement.hears) return Standing::settled;
+      if (replacement.former_hears) return replacement.age > kHearAtLast ? Standing::halt : Standing::wait;
+      return replacement.age > kHearWithin ? Standing::settled : Standing::wait;
     case ChildState::count_: break;
   }
   return Standing::halt;

@@ -178,12 +178,14 @@ void Supervisor::roll() {
                    .is_new = fresh->pid() != 0 && fresh->pid() != replaced_pid_,
                    .age = fresh->age(),
                    .must_hear = arriving_ != nullptr,
-                   .hears = view.pid == fresh->pid() && view.live};
+                   .hears = view.pid == fresh->pid() && view.live,
+                   .former_hears = arriving_ && !found.empty() && found.front()->hears()};
   }
   switch (judge(replacement, config_.ready_timeout)) {
     case Standing::wait: return;
     case Standing::halt: {
-      const std::string trouble = replacing_ + ": " + (fresh ? fresh->report().why : "it is gone");
+      const std::string why = fresh ? fresh->report().why : "it is gone";
+      const std::string trouble = replacing_ + ": " + (why.empty() ? "it does not hear PostgreSQL, and the former one does" : why);
       if (arriving_) {
         arriving_->stop();
         leaving_.push_back(std::move(arriving_));

@@ -24,7 +24,7 @@ using Word = std::atomic<std::uint64_t>;
 static_assert(Word::is_always_lock_free, "the board needs lock-free 64-bit atomics");
 
 constexpr std::uint64_t kMagic = 0x646f6279636e6d72;  // "rmncybod", little-endian
-constexpr std::uint64_t kLayout = 1;                  // one more with every change of the structs below
+constexpr std::uint64_t kLayout = 2;                  // one more with every change of the structs below
 constexpr std::size_t kNameWords = 6;                 // 47 bytes and a zero
 constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::count_);
 constexpr std::size_t kHistograms = static_cast<std::size_t>(Histogram::count_);
@@ -40,11 +40,11 @@ std::uint64_t now_ns() {  // CLOCK_MONOTONIC: the same in every process of the h
 
 }  // namespace
 
-// All words are written by one process only. Threads of that process may add to the same counter.
+// All words are written by one process only, the three of the former one by that. Threads of that process may add to the same counter.
 struct alignas(64) SlotLayout {
   Word claimed;  // 1: the identity below is whole. 0 while a process is writing it, or died doing so
-  Word pid, started, state, live, heartbeat, beats, reserved;
-  Word name[kNameWords], reserved2[2];
+  Word pid, started, state, live, heartbeat, beats, former;
+  Word name[kNameWords], former_live, former_heartbeat;
   Word counters[kCounters];
   Word histograms[kHistograms][kBuckets];
 };
@@ -151,6 +151,10 @@ bool owns(const SlotLayout& slot) {
   return pid == 0 || pid == static_cast<std::uint64_t>(::getpid());
 }
 
+bool owned_before(const SlotLayout& slot) {
+  return slot.former.load(std::memory_order_relaxed) == static_cast<std::uint64_t>(::getpid());
+}
+
 }  // namespace
 
 void Slot::claim(std::string_view component) {
@@ -164,6 +168,10 @@ void Slot::claim(std::string_view component) {
     std::memcpy(&word, name + i * 8, sizeof word);
     layout_->name[i].store(word, std::memory_order_relaxed);
   }
+  // Taken over before the words are our own: what the former one says meanwhile goes to either place.
+  layout_->former_live.store(layout_->live.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  layout_->former_heartbeat.store(layout_->heartbeat.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  layout_->former.store(layout_->pid.load(std::memory_order_relaxed), std::memory_order_relaxed);
   layout_->pid.store(static_cast<std::uint64_t>(::getpid()), std::memory_order_relaxed);
   layout_->started.store(now_ns(), std::memory_order_relaxed);
   layout_->heartbeat.store(now_ns(), std::memory_order_relaxed);
@@ -179,7 +187,11 @@ void Slot::state(ProcState state) {
 }
 
 void Slot::beat() {
-  if (!layout_ || !owns(*layout_)) return;
+  if (!layout_) return;
+  if (!owns(*layout_)) {
+    if (owned_before(*layout_)) layout_->former_heartbeat.store(now_ns(), std::memory_order_relaxed);
+    return;
+  }
   layout_->heartbeat.store(now_ns(), std::memory_order_relaxed);
   layout_->beats.fetch_add(1, std::memory_order_relaxed);
 }
@@ -199,7 +211,10 @@ void Slot::record(Histogram histogram, std::chrono::nanoseconds value) {
 }
 
 void Slot::live(bool listening) {
-  if (layout_ && owns(*layout_)) layout_->live.store(listening ? 1 : 0, std::memory_order_relaxed);
+  if (!layout_) return;
+  const std::uint64_t word = listening ? 1 : 0;
+  if (owns(*layout_)) layout_->live.store(word, std::memory_order_relaxed);
+  else if (owned_before(*layout_)) layout_->former_live.store(word, std::memory_order_relaxed);
 }
 
 std::chrono::nanoseconds SlotView::quantile(Histogram histogram, double p) const {
@@ -323,12 +338,26 @@ void Board::bury(int index, std::int64_t pid) {
   slot.live.store(0, std::memory_order_relaxed);
 }
 
+void Board::give_back(int index, std::int64_t former) {
+  if (!state_->writable || index < 0 || index >= state_->count) return;
+  SlotLayout& slot = state_->slots[index];
+  if (slot.former.load(std::memory_order_relaxed) != static_cast<std::uint64_t>(former)) return;
+  slot.started.store(now_ns(), std::memory_order_relaxed);  // another incarnation, for who reads meanwhile
+  slot.heartbeat.store(slot.former_heartbeat.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  slot.live.store(slot.former_live.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  slot.beats.store(1, std::memory_order_relaxed);
+  slot.state.store(static_cast<std::uint64_t>(ProcState::ready), std::memory_order_relaxed);
+  slot.pid.store(static_cast<std::uint64_t>(former), std::memory_order_relaxed);
+  slot.former.store(0, std::memory_order_relaxed);
+}
+
 void Board::clear(int index) {
   if (!state_->writable || index < 0 || index >= state_->count) return;
   SlotLayout& slot = state_->slots[index];
   slot.claimed.store(0, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
-  for (Word* word : {&slot.pid, &slot.started, &slot.state, &slot.live, &slot.heartbeat, &slot.beats}) {
+  for (Word* word : {&slot.pid, &slot.started, &slot.state, &slot.live, &slot.heartbeat, &slot.beats,
+                     &slot.former, &slot.former_live, &slot.former_heartbeat}) {
     word->store(0, std::memory_order_relaxed);
   }
   for (Word& word : slot.name) word.store(0, std::memory_order_relaxed);
@@ -384,6 +413,9 @@ SlotView Board::read(int index) const {
   view.uptime_ms = age(started);
   view.heartbeat_age_ms = age(heartbeat);
   view.beats = load(slot.beats);
+  view.former_pid = static_cast<std::int64_t>(load(slot.former));
+  view.former_live = view.former_pid != 0 && load(slot.former_live) != 0;
+  view.former_heartbeat_age_ms = age(load(slot.former_heartbeat));
   std::atomic_thread_fence(std::memory_order_acquire);
   // Claimed anew, or its writer died in claim(), while we read: no identity rather than half of two.
   if (slot.claimed.load(std::memory_order_acquire) == 0 || load(slot.started) != started) return anonymous;

@@ -4,7 +4,8 @@
 // cannot hang or confuse another. Counters of a slot go on over restarts of its process (the next incarnation adds
 // to what is there), so exported counters are monotonic while the board lives. No mutex, no pointer, no string object.
 // Who claimed a slot last owns it. A predecessor that is on its way out beside it (an upgrade replaces the listener so)
-// may still count, for that is an atomic addition, but no longer says how it is.
+// may still count, for that is an atomic addition, but no longer says how it is: what it says stands beside, as the former
+// one's word, and counts again when the successor dies first and the supervisor gives the slot back.
 //
 // The supervisor creates the file <runtime_dir>/board (posix_fallocate: a full disk is an error now, not a SIGBUS
 // later) and hands the descriptor down. A process without a supervisor keeps a private board of one slot.
@@ -103,6 +104,9 @@ struct SlotView {  // a copy of a slot, taken by a reader
   std::int64_t uptime_ms = 0;         // since this incarnation claimed the slot
   std::int64_t heartbeat_age_ms = 0;  // since its last beat (since the claim, if there was none)
   std::uint64_t beats = 0;            // of this incarnation; 0: its loop has not turned yet
+  std::int64_t former_pid = 0;        // who had the slot before; it may live
+  bool former_live = false;
+  std::int64_t former_heartbeat_age_ms = 0;
   std::array<std::uint64_t, static_cast<std::size_t>(Counter::count_)> counters{};
   std::array<std::array<std::uint64_t, kBuckets>, static_cast<std::size_t>(Histogram::count_)> histograms{};
   // p in (0, 1]; zero when nothing was recorded. Upper edge of the bucket: at most 19 % high.
@@ -130,6 +134,8 @@ class Board {
   [[nodiscard]] SlotView read(int index) const;
   // For the supervisor, which knows who died. A dead process's slot says that nobody is there; its counters stay.
   void bury(int index, std::int64_t pid);
+  // The one that claimed it last is dead, and `former`, which had it before, lives on: it is its slot again.
+  void give_back(int index, std::int64_t former);
   // As new, for a component of another name. Nobody may use it.
   void clear(int index);
   [[nodiscard]] std::string name(int index) const;  // of the component that claimed it last; empty: none

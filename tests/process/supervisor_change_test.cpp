@@ -336,6 +336,14 @@ TEST(Upgrade, TheOldListenerStaysUntilTheNewOneHears) {
   ASSERT_TRUE(eventually([&] { return stage.component("timer")["uptime_ms"] > then + 1500; }));
   EXPECT_EQ(stage.seen("listener draining"), 0);
   EXPECT_EQ(stage.component("listener")["pid"], old);
+  {
+    const auto board = proc::Board::open(stage.path("run/board"));
+    ASSERT_TRUE(board);
+    const proc::SlotView view = board->read(0);
+    EXPECT_NE(view.pid, old) << "the next one's slot";
+    EXPECT_EQ(view.former_pid, old);
+    EXPECT_TRUE(view.former_live);
+  }
   std::filesystem::create_directory(stage.path("hear"));
   ASSERT_TRUE(eventually([&] { return process_gone(old) && note_of(stage).empty() && stage.all_ready(); }));
   EXPECT_EQ(stage.seen("timer ready"), 2);
@@ -392,6 +400,47 @@ TEST(Upgrade, AChildThatDoesNotStartHaltsItAndTheOthersWorkOn) {
   ASSERT_TRUE(eventually([&] {
     return stage.component("orders.2")["pid"] != before.at("orders.2") && stage.all_ready() && note_of(stage).empty();
   })) << stage.supervisor().log();
+  EXPECT_EQ(stage.supervisor().terminate(), 0);
+}
+
+TEST(Upgrade, AfterAHaltedOneTheOldListenerHasItsPlaceOnTheBoardAndIsWatched) {
+  Stage stage("restart_delay = \"10s\"\nrestart_delay_max = \"10s\"\nhang_timeout = \"2s\"");
+  stage.own_program();
+  stage.start();
+  ASSERT_TRUE(eventually([&] { return stage.all_ready(); }));
+  const pid_t old = stage.component("listener")["pid"];
+  stage.does("listener", "crashes-early");
+  EXPECT_EQ(stage.ask({{"command", "upgrade"}})["ok"], true);
+  ASSERT_TRUE(eventually([&] { return note_of(stage).starts_with("upgrade halted: listener: exit 3"); })) << stage.supervisor().log();
+  const auto board = proc::Board::open(stage.path("run/board"));
+  ASSERT_TRUE(board);
+  ASSERT_TRUE(eventually([&] { return board->read(0).pid == old && board->read(0).beats > 1; })) << board->read(0).pid;
+  EXPECT_TRUE(board->read(0).live);
+  EXPECT_EQ(board->read(0).state, proc::ProcState::ready);
+  stage.does("listener", "");
+  ASSERT_EQ(::kill(old, SIGSTOP), 0);
+  EXPECT_TRUE(eventually([&] { return stage.component("listener")["pid"] != old && stage.is("listener", "ready"); })) << stage.supervisor().log();
+  EXPECT_EQ(stage.component("listener")["last_exit"].get<std::string>().substr(0, 6), "signal");
+  EXPECT_EQ(stage.supervisor().terminate(), 0);
+}
+
+// It cannot be asked to leave, and nobody waits for it: the next one hears.
+TEST(Upgrade, AListenerThatWasStoppedIsReplaced) {
+  Stage stage("stop_timeout = \"200ms\"");
+  stage.own_program();
+  stage.start();
+  ASSERT_TRUE(eventually([&] { return stage.all_ready(); }));
+  const auto before = pids_of(stage);
+  ASSERT_EQ(::kill(before.at("listener"), SIGSTOP), 0);
+  EXPECT_EQ(stage.ask({{"command", "upgrade"}})["ok"], true);
+  ASSERT_TRUE(eventually([&] {
+    return process_gone(before.at("listener")) && stage.component("orders.2")["pid"] != before.at("orders.2") && stage.all_ready() &&
+           note_of(stage).empty();
+  })) << stage.supervisor().log();
+  const auto board = proc::Board::open(stage.path("run/board"));
+  ASSERT_TRUE(board);
+  EXPECT_EQ(Json(board->read(0).pid), stage.component("listener")["pid"]);
+  EXPECT_TRUE(board->read(0).live);
   EXPECT_EQ(stage.supervisor().terminate(), 0);
 }
 

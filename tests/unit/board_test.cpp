@@ -154,7 +154,7 @@ TEST_F(BoardTest, AnotherLayoutIsRefusedSayingWhich) {
   const auto board = Board::open(path());
   ASSERT_FALSE(board);
   EXPECT_EQ(board.error().kind, ErrorKind::refuse);
-  EXPECT_THAT(board.error().text, HasSubstr("has layout 99, this program understands 1"));
+  EXPECT_THAT(board.error().text, HasSubstr("has layout 99, this program understands 2"));
   EXPECT_FALSE(Board::adopt(UniqueFd(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0))));
 }
 
@@ -273,6 +273,45 @@ TEST_F(BoardTest, TheOneThatClaimedASlotLastSaysHowItIsAndBothMayCount) {
   EXPECT_FALSE(view.live);
   EXPECT_EQ(view.state, ProcState::absent);
   EXPECT_EQ(view.counters[static_cast<std::size_t>(Counter::notifications)], 3u);
+}
+
+// Beside the next one it still says whether it hears and lives; when that one dies first it says all of it again.
+TEST_F(BoardTest, TheFormerOnesWordStandsBesideAndItsSlotCanBeGivenBack) {
+  auto board = Board::create(path());
+  ASSERT_TRUE(board);
+  Slot slot = board->slot(0);
+  slot.claim("listener");
+  slot.state(ProcState::ready);
+  slot.live(true);
+  EXPECT_EQ(in_child([&] {
+    board->slot(0).claim("listener");
+    return 0;
+  }), 0);
+  SlotView view = board->read(0);
+  const pid_t next = static_cast<pid_t>(view.pid);
+  EXPECT_NE(next, ::getpid());
+  EXPECT_FALSE(view.live);
+  EXPECT_EQ(view.former_pid, ::getpid());
+  EXPECT_TRUE(view.former_live);
+  slot.live(false);
+  EXPECT_FALSE(board->read(0).former_live);
+  slot.live(true);
+  slot.beat();
+  EXPECT_EQ(board->read(0).beats, 0u) << "not the next one's heart";
+  EXPECT_LT(board->read(0).former_heartbeat_age_ms, 60'000);
+  board->give_back(0, next);  // not the former one
+  EXPECT_EQ(board->read(0).pid, next);
+  board->bury(0, next);
+  board->give_back(0, ::getpid());
+  view = board->read(0);
+  EXPECT_EQ(view.pid, ::getpid());
+  EXPECT_EQ(view.component, "listener");
+  EXPECT_EQ(view.state, ProcState::ready);
+  EXPECT_TRUE(view.live);
+  slot.live(false);
+  slot.beat();
+  EXPECT_FALSE(board->read(0).live);
+  EXPECT_EQ(board->read(0).beats, 2u);
 }
 
 TEST_F(BoardTest, IsTakenOverWithItsCountersAndMadeAnewWhenItDoesNotFit) {

@@ -79,8 +79,8 @@ TEST(Slots, OnesThatStillRunAreNeverGivenAwayAndUsedOnesOnlyWhenNoneIsNew) {
 TEST(Rollout, EveryStateOfAReplacementHasItsVerdict) {
   using S = ChildState;
   using namespace std::chrono_literals;
-  const auto verdict = [](S state, bool is_new, std::chrono::milliseconds age = 1s, bool must_hear = false, bool hears = false) {
-    return judge({.state = state, .is_new = is_new, .age = age, .must_hear = must_hear, .hears = hears}, 30s);
+  const auto verdict = [](S state, bool is_new, std::chrono::milliseconds age = 1s, bool must_hear = false, bool hears = false, bool former_hears = false) {
+    return judge({.state = state, .is_new = is_new, .age = age, .must_hear = must_hear, .hears = hears, .former_hears = former_hears}, 30s);
   };
   EXPECT_EQ(verdict(S::ready, false), Standing::wait) << "the old one, which has not been told yet";
   EXPECT_EQ(verdict(S::ready, true), Standing::settled);
@@ -93,7 +93,10 @@ TEST(Rollout, EveryStateOfAReplacementHasItsVerdict) {
   EXPECT_EQ(verdict(S::exited, false), Standing::settled) << "an operator stopped it";
   EXPECT_EQ(verdict(S::ready, true, 1s, true, false), Standing::wait) << "a listener that does not hear yet";
   EXPECT_EQ(verdict(S::ready, true, 1s, true, true), Standing::settled);
-  EXPECT_EQ(verdict(S::ready, true, 16s, true, false), Standing::settled);
+  EXPECT_EQ(verdict(S::ready, true, 14s, true, false, false), Standing::wait);
+  EXPECT_EQ(verdict(S::ready, true, 16s, true, false, false), Standing::settled) << "nobody can hear: the database is away";
+  EXPECT_EQ(verdict(S::ready, true, 16s, true, false, true), Standing::wait) << "the former one hears: it must not leave";
+  EXPECT_EQ(verdict(S::ready, true, 61s, true, false, true), Standing::halt) << "nor wait for ever";
 }
 
 TEST(Handover, IsReadAsItWasWrittenAndAnotherVersionIsRefused) {
