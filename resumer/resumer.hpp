@@ -53,6 +53,7 @@ class Resumer final : public proc::Service {
 
   void start() override;
   void drain(std::function<void()> done) override;
+  void limited() override;
 
   struct Lease;      // one instance we hold
 

@@ -224,8 +224,12 @@ void Resumer::drain(std::function<void()> done) {
     for (auto& [op, attempt] : lease->attempts) attempt.delay.reset();
   }
   running_ -= pool_->drop_queued() + async_.drop_queued();
-  if (!process_.patient()) hurry_.set_in(config_.stop_timeout * 3 / 4);
+  if (!process_.patient()) limited();
   end_drain();
+}
+
+void Resumer::limited() {
+  if (!ending_) hurry_.set_in(config_.stop_timeout * 3 / 4);
 }
 
 // The activities under way had most of stop_timeout. They are asked to stop, and the session ends without them: so they

@@ -226,8 +226,12 @@ class Skeleton final : public Process {
   // Asked again with a limit, the limit counts from then.
   void drain(const char* why, bool limited = true) {
     if (!service_) return;
-    if (limited && !deadline_.armed()) deadline_.set_in(config_.stop_timeout);
-    if (draining_) return;
+    const bool hurried = limited && !deadline_.armed();
+    if (hurried) deadline_.set_in(config_.stop_timeout);
+    if (draining_) {
+      if (hurried) service_->limited();
+      return;
+    }
     draining_ = true;
     slot_.state(ProcState::draining);
     log::info("draining", {{"why", why}});

@@ -50,6 +50,8 @@ class Service {
   virtual void start() = 0;
   // Take nothing new, finish what is in hand, then call `done` (once, on the loop).
   virtual void drain(std::function<void()> done) = 0;
+  // It drains without a limit, and now there is one: stop_timeout from here on.
+  virtual void limited() {}
 };
 
 int run_process(int argc, char** argv, const ProcessSpec& spec,

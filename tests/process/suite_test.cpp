@@ -62,12 +62,13 @@ class Suite : public testing::TestWithParam<bool> {
                          "[poll]\nworkflow_interval = \"100ms\"\ntimer_interval = \"100ms\"\nchannel_timeout_interval = \"100ms\"\n"
                          "fallback_interval = \"5s\"\n"
                          "[session]\ntimeout = \"" + session_timeout() + "\"\n"
-                         "[supervisor]\nrestart_delay = \"50ms\"\n"
+                         "[supervisor]\nrestart_delay = \"50ms\"\n" + supervisor_keys() +
                          "[[resumer]]\nname = \"test\"\ncommand = [\"" + program_path("test_worker") + "\"]\nprocesses = 2\n");
     start_supervisor();
   }
 
   [[nodiscard]] virtual std::string session_timeout() const { return "2s"; }
+  [[nodiscard]] virtual std::string supervisor_keys() const { return ""; }
 
   void start_supervisor() {
     supervisor_ = std::make_unique<Daemon>("romancy-supervisor", std::vector<std::string>{"--config", config_},
@@ -282,6 +283,40 @@ TEST_P(Deaths, AWorkerWhoseSupervisorWasKilledFinishesWhatItHasInHandAndHandsOve
   EXPECT_TRUE(eventually([&] { return ask("SELECT status FROM workflow_instances WHERE instance_id = 'n0'") == "completed"; }))
       << supervisor_->log();
   EXPECT_EQ(begun(), 1);  // the old one still has it
+  expect_it_ends();
+}
+
+class Hurries : public Deaths {
+ protected:
+  [[nodiscard]] std::string supervisor_keys() const override { return "stop_timeout = \"2s\"\n"; }
+  int cli(const std::string& command) {
+    return std::system((program_path("romancy") + " --config " + config_ + " " + command + " > /dev/null").c_str());
+  }
+  bool stopped() { return processes_of(config_).count("test_worker") == 0; }
+  // How the instance came back: with a crash, which counts against it, or without.
+  std::string given_back() { return ask("SELECT data ->> 'crash' FROM inbox WHERE instance_id = 'h' AND kind = 7"); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, Hurries, testing::Bool(),
+                         [](const auto& mode) { return mode.param ? "Listening" : "PollingAlone"; });
+
+TEST_P(Hurries, AWorkerThatIsStoppedGivesBackWhatOutlastsTheStop) {
+  hold_one();
+  ASSERT_EQ(cli("stop test"), 0);
+  ASSERT_TRUE(eventually([&] { return stopped(); })) << supervisor_->log();
+  EXPECT_EQ(given_back(), "false");
+  ASSERT_EQ(cli("start-component test"), 0);
+  expect_it_ends();
+}
+
+TEST_P(Hurries, AlsoWhenItWasDrainingWithoutALimitBefore) {
+  hold_one();
+  ASSERT_EQ(cli("drain test"), 0);
+  ASSERT_TRUE(eventually([&] { return processes_of(config_).count("test_worker") == 1; })) << "the one without work";
+  ASSERT_EQ(cli("stop test"), 0);
+  ASSERT_TRUE(eventually([&] { return stopped(); })) << supervisor_->log();
+  EXPECT_EQ(given_back(), "false");
+  ASSERT_EQ(cli("start-component test"), 0);
   expect_it_ends();
 }
 
