@@ -332,7 +332,8 @@ void Resumer::committed(const std::string& instance_id, std::int64_t token, Afte
   }
   if (!lease->broken.empty()) return park(*lease, lease->broken);
   if (!answer->unreadable.empty()) return park(*lease, answer->unreadable);
-  if (after.last_seq > lease->committed_seq && instance_id == suspect_) clear_suspect();  // it made progress
+  // It made progress; that it began (always the first row) is none.
+  if (after.last_seq > std::max<std::int64_t>(lease->committed_seq, 1) && instance_id == suspect_) clear_suspect();
   lease->committed_seq = after.last_seq;
   start_activities(*lease, std::move(after.activities));
   if (!answer->inbox.empty()) return deliver(*lease, answer->inbox);

@@ -117,8 +117,9 @@ bool RunCore::match(const HistoryRow& row) {
 
 Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
   if (history_.broken()) return outcome_of_call();
-  if (std::any_of(rows.begin(), rows.end(), [](const InboxRow& row) { return row.kind == InboxKind::recover; }))
-    cautious_ = true;
+  // A death that is news to this run; one that is only not read yet stands before it in every look.
+  const auto news = [&](const InboxRow& row) { return row.kind == InboxKind::recover && !recovered_.contains(row.id); };
+  if (std::any_of(rows.begin(), rows.end(), news)) cautious_ = true;
   for (const InboxRow& row : rows) {
     if (recurred_) break;  // the next generation reads it
     const auto drop = [&] { pending_.consumed.push_back(row.id); };
@@ -360,8 +361,10 @@ Output RunCore::take() {
     }
     if (open.phase == Phase::under_way) out.release = false;
   }
-  // Workers that died count until the run gets somewhere: then, or when it lets go, the rows may go.
-  if (!out.history.empty() || out.release) {
+  // Workers that died count until the run gets somewhere: then, or when it lets go, the rows may go. That it began is
+  // nowhere yet: whoever looks at it in its first activity has that written, and the count would begin anew.
+  const auto progress = [](const HistoryRow& row) { return row.kind != HistoryKind::started; };
+  if (out.release || std::any_of(out.history.begin(), out.history.end(), progress)) {
     out.consumed.insert(out.consumed.end(), recovered_.begin(), recovered_.end());
     recovered_.clear();
   }

@@ -161,6 +161,7 @@ TEST(Faults, X1_WorkflowThatKillsItsWorkers) {
        },
        .proof = [](Site& s) {
          const auto deaths = s.restarts("worker.1") + s.restarts("worker.2");
+         EXPECT_EQ(deaths, 5) << "each death counts, and nobody else's";
          return deaths >= 5 ? "parked after " + std::to_string(deaths) + " deaths; nobody else was" : "";
        },
        .options = {.supervisor = "restart_delay_max = \"2s\"\n"}});

@@ -165,6 +165,29 @@ TEST(Crash, AnywhereInAnOrderThatIsCancelledWhileAnActivityRuns) {
   }
 }
 
+// Workers that died in its first activity are counted whether its start was written by then or not.
+TEST(Crash, ThatARunBeganIsNoProgressAndItsDeathsGoOnCounting) {
+  const auto deadly = workflow("deadly", [](Context& ctx) -> Task<std::string> { co_return co_await ctx.run(effect, "x"); });
+  Script script({deadly}, kActivities);
+  const auto crashes = [&] {
+    return std::count_if(script.inbox.begin(), script.inbox.end(), [](const auto& mail) {
+      return !mail.seen && mail.row.kind == InboxKind::recover;
+    });
+  };
+  script.start("deadly", "null");
+  for (int n = 1; n <= 4; ++n) script.put(InboxKind::recover, 0, {}, R"({"crash":true})");  // in a life that wrote nothing
+  bool started = false;
+  script.on_activity = [&](const ActivityStart&) {
+    started = true;
+    EXPECT_EQ(script.history.size(), 1u) << "its start is written";
+    EXPECT_EQ(crashes(), 4);
+  };
+  script.settle();
+  EXPECT_TRUE(started);
+  EXPECT_EQ(script.status, Status::completed);
+  EXPECT_EQ(crashes(), 0) << "it got somewhere";
+}
+
 const auto mail = workflow("mail", [](Context& ctx) -> Task<std::string> {
   std::string got;
   ctx.subscribe("news");
