@@ -88,7 +88,7 @@ class Session final : public detail::SqlHost {
     if (const auto word = transaction_control(sql); !word.empty()) {
       throw TerminalError(word + " is not allowed in a transactional activity; tx.savepoint() is", "TransactionControl");
     }
-    if (over()) throw Stopped{};
+    if (over()) stop();
     pg::Params values;
     for (const auto& param : params) values.add(param);
     const auto rows = answered(conn_.query(sql, values, interrupt_.fd()));
@@ -107,15 +107,20 @@ class Session final : public detail::SqlHost {
   void control(const std::string& sql) override { answered(conn_.script(sql)); }
   [[nodiscard]] const std::string& schema() const override { return schema_; }
   [[nodiscard]] const std::optional<Error>& failure() const { return failure_; }
+  [[nodiscard]] bool stopped() const { return stopped_; }  // the code was told so, whatever it made of it
 
  private:
   pg::Rows answered(Result<pg::Rows> rows) {
     if (rows) return std::move(*rows);
     failure_ = rows.error();
-    if (rows.error().sqlstate == "57014" && over()) throw Stopped{};
+    if (rows.error().sqlstate == "57014" && over()) stop();
     throw_sql(rows.error());
   }
 
+  [[noreturn]] void stop() {
+    stopped_ = true;
+    throw Stopped{};
+  }
   [[nodiscard]] bool over() const { return stop_.stop_requested() || Clock::now() >= end_; }
 
   pg::Blocking& conn_;
@@ -124,6 +129,7 @@ class Session final : public detail::SqlHost {
   Clock::time_point end_;
   std::string schema_;
   std::optional<Error> failure_;  // the last
+  bool stopped_ = false;
 };
 
 void begin(pg::Blocking& conn, const TransactionJob& job) {
@@ -165,6 +171,8 @@ AttemptResult run_user_code(const TransactionJob& job, Clock::time_point end) {
     Transaction tx(job.instance_id, job.start.attempt, job.start.key, job.stop, session);
     AttemptResult result;
     result.data = job.definition->call(tx, job.start.input);
+    // Swallowed, within a savepoint say: what it was to do is not done.
+    if (session.stopped()) throw Stopped{};
     // An error that the code swallowed: PostgreSQL would make a ROLLBACK of our COMMIT.
     if (connection->transaction() != pg::Blocking::Transaction::open) {
       return refused(session.failure().value_or(Error{ErrorKind::refuse, "the transaction was ended by hand", "25000"}));
@@ -235,9 +243,11 @@ TransactionOutcome run_transaction(const TransactionJob& job, const std::stop_to
                                    const std::function<void()>& ready) {
   const auto end = end_of_time(job);
   const AttemptResult result = run_user_code(job, end);
-  if (!result.ok) {
+  // Time that is over is over, also for one that ended well: a loop that is busy has only not said so yet.
+  const bool late = Clock::now() >= end && !job.stop.stop_requested();
+  if (!result.ok || late) {
     roll_back();
-    if (Clock::now() >= end && !job.stop.stop_requested()) {
+    if (late) {
       return {TransactionEnd::rolled_back, timed_out(job.start, job.definition->options().timeout)};
     }
     return {TransactionEnd::rolled_back, outcome_of(job.start, result)};

@@ -1,5 +1,5 @@
 // One attempt of a transactional activity against PostgreSQL, without a loop: what becomes of it, and what it leaves.
-// Nobody asks these attempts to stop: the loop is late, or has nothing to say.
+// Nobody asks these attempts to stop (the loop is late, or has nothing to say) unless the test does.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -31,6 +31,7 @@ class RunTransaction : public Storage {
   std::optional<Handover::Order> order = Handover::Order{.session = 1, .token = 1, .seq = 2};
   std::string through = schema.conninfo();
   bool was_ready = false;
+  std::stop_source asked;
 
   // One after the other on one thread, which is a new one, with a connection of its own.
   std::vector<TransactionOutcome> attempts(const std::vector<Body>& bodies, std::chrono::milliseconds timeout = 0ms) {
@@ -45,7 +46,7 @@ class RunTransaction : public Storage {
              .instance_id = "i1",
              .conninfo = through,
              .schema = schema.name(),
-             .stop = {}},
+             .stop = asked.get_token()},
             {}, handover, [&] {
               was_ready = true;
               if (order) handover.commit(*order);
@@ -156,6 +157,49 @@ TEST_F(TransactionOutOfTime, CodeThatSwallowsEverythingStillHasNoResult) {
                   }
                 }, kShort),
                 "AttemptTimedOut");
+}
+
+// The loop is busy and has not said that the time is over: it must not be asked to commit.
+TEST_F(TransactionOutOfTime, AStopThatIsSwallowedInASavepointStillHasNoResult) {
+  expect_failed(attempt([](Transaction& tx) {
+                  effect(tx);
+                  try {
+                    tx.savepoint([&] { outlive(tx); });
+                  } catch (...) {
+                  }
+                }, kShort),
+                "AttemptTimedOut");
+}
+
+TEST_F(RunTransaction, OneThatEndsWellAfterItsTimeHasNoResult) {
+  expect_failed(attempt([](Transaction& tx) {
+                  effect(tx);
+                  const auto end = std::chrono::steady_clock::now() + 2 * kShort;
+                  while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
+                }, kShort),
+                "AttemptTimedOut");
+}
+
+TEST_F(RunTransaction, OneThatSwallowsThatItIsAskedToStopHasNoResult) {
+  expect_failed(attempt([this](Transaction& tx) {
+                  effect(tx);
+                  asked.request_stop();
+                  try {
+                    tx.savepoint([&] { tx.exec("INSERT INTO effects VALUES ('more')"); });
+                  } catch (...) {
+                  }
+                }),
+                "Stopped");
+}
+
+// It may have ended before it was asked, or never looks: what it did is whole, and the loop decides.
+TEST_F(RunTransaction, OneThatIsAskedToStopAndNeverMeetsItIsTheLoopsToDecide) {
+  EXPECT_EQ(attempt([this](Transaction& tx) {
+              effect(tx);
+              asked.request_stop();
+            }).end,
+            TransactionEnd::committed);
+  expect_effect();
 }
 
 TEST_F(TransactionOutOfTime, EveryLaterStatementIsStoppedToo) {
