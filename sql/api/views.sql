@@ -67,13 +67,18 @@ SELECT c.channel,
        (SELECT count(*) FROM channel_queue q WHERE q.channel = c.channel) AS queued
   FROM (SELECT s.channel FROM subscriptions s UNION SELECT x.channel FROM competing_channels x) c;
 
--- Index for one instance: pk of deadlines.
+-- A start_at that a cancellation has overtaken decides nothing any more; its row stays until it is due or the instance
+-- ends, because cancel_workflow only reads it. The start that was told is in the inbox, or in history.
+-- Index for one instance: pk of deadlines, inbox_pkey, pk of history.
 CREATE VIEW timers AS
 SELECT d.instance_id,
        (ARRAY['sleep', 'timeout', 'retry', 'start_at', 'expiry'])[d.kind] || ':' || d.op AS timer_id,
        (ARRAY['sleep', 'timeout', 'retry', 'start_at', 'expiry'])[d.kind] AS kind,
        d.expires_at
-  FROM deadlines d;
+  FROM deadlines d
+ WHERE d.kind <> 4
+    OR NOT (EXISTS (SELECT FROM inbox b WHERE b.instance_id = d.instance_id AND NOT b.seen AND b.kind = 1)
+            OR EXISTS (SELECT FROM history h WHERE h.instance_id = d.instance_id AND h.seq = 1));
 
 -- Index for one event: pk of outbox.
 CREATE VIEW outbox_events AS

@@ -87,6 +87,20 @@ TEST_F(Timers, ACancelledStartBeginsAtOnceToBeTold) {
   EXPECT_EQ(c.run("SELECT count(*) FROM deadlines"), "0");
 }
 
+TEST_F(Timers, AStartThatACancelHasOvertakenIsNoTimerAnyMore) {
+  a.run(start_session(1));
+  c.run("SELECT start_workflow('w', '7', 'i1', start_at => now() + interval '1 hour')");
+  c.run("SELECT start_workflow('w', '7', 'i2', start_at => now() + interval '1 hour')");
+  c.run("SELECT cancel_workflow('i1', 'why')");
+  EXPECT_EQ(c.run("SELECT instance_id, timer_id FROM timers"), "i2|start_at:0");
+  // It is compensating, for as long as that takes.
+  EXPECT_EQ(a.run(claim(1, "instance_id")), "i1");
+  const std::string start = c.run("SELECT id FROM inbox WHERE kind = 1");
+  a.run(commit(1, {{.id = "i1", .status = 6, .release = false, .history = {{1, 0, 1, "", "7"}}, .consumed = {std::stoll(start)}}}));
+  EXPECT_EQ(c.run("SELECT count(*) FROM deadlines"), "2");
+  EXPECT_EQ(c.run("SELECT instance_id, timer_id FROM timers"), "i2|start_at:0");
+}
+
 class Outbox : public Storage {
  protected:
   void SetUp() override {
