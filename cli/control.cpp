@@ -17,6 +17,8 @@ using proc::Counter;
 using proc::Histogram;
 using proc::SlotView;
 
+constexpr int kQueueWorthSaying = 10;  // percent; the listener warns from there on
+
 struct Answer {
   int exit_code = kExitOk;  // of the command, when there is no reply
   std::string error;
@@ -100,9 +102,30 @@ void merge(Json& reply, const std::map<std::string, SlotView>& slots) {
     component["live"] = known && (former ? slot->second.former_live : slot->second.live);
     component["heartbeat_age_ms"] =
         !known ? Json(nullptr) : Json(former ? slot->second.former_heartbeat_age_ms : slot->second.heartbeat_age_ms);
+    const proc::Trouble trouble = known ? slot->second.trouble : proc::Trouble::none;
+    const bool troubled = trouble != proc::Trouble::none;
+    component["trouble"] = troubled ? Json(name_of(trouble)) : Json(nullptr);
+    component["advice"] = troubled ? Json(advice(trouble)) : Json(nullptr);
     component["counters"] = known ? counters_of(slot->second) : Json::object();
     component["latency"] = known ? latencies_of(slot->second) : Json::object();
   }
+}
+
+// What the operator should know and no column of the table has room for.
+std::vector<std::string> notes(const Json& reply) {
+  std::vector<std::string> all;
+  if (const std::string note = reply["supervisor"].value("note", ""); !note.empty()) all.push_back(note);
+  for (const Json& component : reply["components"]) {
+    if (component["trouble"].is_string()) {
+      all.push_back(component.value("name", "") + " does not hear notifications (" + component["trouble"].get<std::string>() +
+                    "): " + component["advice"].get<std::string>());
+    }
+    const auto full = component["counters"].value(std::string(counter_name(Counter::notify_queue_percent)), 0);
+    if (full >= kQueueWorthSaying) {
+      all.push_back("PostgreSQL's notification queue is " + std::to_string(full) + " % full: some session that listens stands in a transaction, or does not read");
+    }
+  }
+  return all;
 }
 
 std::string joined(const Json& object, const std::function<std::string(const std::string&, const Json&)>& show) {
@@ -115,7 +138,7 @@ void print_status(const Json& reply) {
   const Json& supervisor = reply["supervisor"];
   std::printf("supervisor  pid %lld, up %s\n", static_cast<long long>(supervisor.value("pid", 0)),
               human_duration(supervisor.value("uptime_ms", std::int64_t{0})).c_str());
-  if (const std::string note = supervisor.value("note", ""); !note.empty()) std::printf("note        %s\n", note.c_str());
+  for (const std::string& note : notes(reply)) std::printf("note        %s\n", note.c_str());
   std::printf("\n");
   Table components({"COMPONENT", "STATE", "PID", "UP", "RESTARTS", "HEARS", "LAST EXIT", "WHY"});
   Table counters({"COMPONENT", "COUNTERS"}), latencies({"COMPONENT", "LATENCY (p50/p99)"});

@@ -7,18 +7,11 @@
 #include <string>
 #include <string_view>
 
+#include "common/proc/trouble.hpp"
+
 namespace romancy::listener {
 
-enum class Trouble {
-  none,
-  away,          // no connection could be made, or it was closed: the text says why
-  black_hole,    // what we sent is not acknowledged: the network, or the whole host, is gone
-  hung_backend,  // it is acknowledged, and nobody answers: the server process (or a pooler) stands still
-  pooler,        // statements are answered, notifications do not come: a pooler swallows LISTEN
-  standby,       // the server is a standby: no LISTEN, no NOTIFY there
-  refused,       // the server refused a statement for another reason: the text says why
-};
-std::string_view name_of(Trouble trouble);  // "black_hole": as in the log
+using proc::Trouble;
 
 // What is waited for.
 enum class Awaited {
@@ -26,12 +19,18 @@ enum class Awaited {
   look,    // the answer to the question whether this connection listens
   notify,  // the answer to NOTIFY
   echo,    // the notification itself; NOTIFY was answered
+  // Where something stands between us and the server:
+  outside,       // a second connection, and its answer to NOTIFY
+  outside_echo,  // the notification that was sent there
 };
 
 // It did not come in time. `acknowledged`: the other side's TCP has taken all we sent; so it is on a Unix socket.
 Trouble overdue(Awaited awaited, bool acknowledged);
 // The server was asked about this connection: is it in recovery, and how many channels does it listen on of `wanted`.
 Trouble look(bool in_recovery, std::int64_t channels, std::int64_t wanted);
+// Who began the connection said which server process it is with (libpq's PQbackendPID); the server says which one it
+// is. A pooler hands out numbers of its own.
+bool relayed(std::int64_t begun_with, std::int64_t answered_by);
 // The server refused a statement.
 Trouble refusal(std::string_view sqlstate);
 

@@ -1,5 +1,6 @@
 #include "listener/session.hpp"
 
+#include <cmath>
 #include <utility>
 
 #include "common/base/check.hpp"
@@ -49,6 +50,7 @@ void Session::enter(SessionState next) {
   due_.cancel();
   overdue_.cancel();
   slot_.live(next == SessionState::Live);
+  if (next == SessionState::Live) slot_.trouble(Trouble::none);
 }
 
 void Session::perform(SessionEffect effect, SessionState from, std::string_view detail) {
@@ -63,6 +65,7 @@ void Session::perform(SessionEffect effect, SessionState from, std::string_view 
     case SessionEffect::give_up: return give_up(from == SessionState::Live, detail);
     case SessionEffect::close:
       ++attempt_;
+      outside_.reset();
       if (conn_) conn_->close();
       return;
     case SessionEffect::abort: break;
@@ -70,12 +73,7 @@ void Session::perform(SessionEffect effect, SessionState from, std::string_view 
   broken("an event of the session that cannot happen", name_of(from));
 }
 
-void Session::connect() {
-  const std::uint64_t mine = ++attempt_;
-  heartbeat_channel_ = new_heartbeat_channel(options_.schema);
-  beat_under_way_ = false;
-  trouble_ = Trouble::none;
-  heard_at_ = {};
+pg::ConnOptions Session::conn_options() const {
   pg::ConnOptions options;
   options.conninfo = options_.conninfo;
   options.application_name = "romancy-listener";
@@ -84,8 +82,18 @@ void Session::connect() {
   // A session that only listens is idle for ever: no idle time-out may end it.
   options.set = {{"statement_timeout", "5s"}, {"idle_session_timeout", "0"}};
   options.pipeline = false;  // an open pipeline holds notifications back until its Sync
+  return options;
+}
+
+void Session::connect() {
+  const std::uint64_t mine = ++attempt_;
+  heartbeat_channel_ = new_heartbeat_channel(options_.schema);
+  beat_under_way_ = false;
+  trouble_ = Trouble::none;
+  heard_at_ = {};
+  outside_.reset();
   conn_ = std::make_unique<pg::Conn>(
-      loop_, std::move(options),
+      loop_, conn_options(),
       pg::Conn::Handlers{.on_up =
                              [this, mine] {
                                if (mine != attempt_) return;
@@ -133,13 +141,17 @@ void Session::prove() {
 void Session::ask_about_ourselves() {
   awaited_ = Awaited::look;
   const std::uint64_t mine = attempt_;
-  conn_->query_text("SELECT pg_is_in_recovery(), count(*) FROM pg_listening_channels()",
+  conn_->query_text("SELECT pg_is_in_recovery(), count(*), pg_backend_pid(), (pg_notification_queue_usage() * 10000)::int"
+                    "  FROM pg_listening_channels()",
                     [this, mine](const Result<pg::Rows>& rows) {
                       if (mine != attempt_) return;
                       if (!rows) return failed(rows.error());
                       const Trouble found = look(rows->boolean(0, 0), rows->int64(0, 1), kChannels);
                       if (found != Trouble::none) return give_up_because(SessionEvent::Failed, found);
-                      notify_ourselves();
+                      watch_queue(static_cast<double>(rows->int64(0, 3)) / 10000);
+                      relayed_ = relayed(conn_->backend_pid(), rows->int32(0, 2));
+                      if (relayed_) notify_from_outside();
+                      else notify_ourselves();
                     });
 }
 
@@ -156,15 +168,70 @@ void Session::notify_ourselves() {
                     });
 }
 
+void Session::notify_from_outside() {
+  awaited_ = Awaited::outside;
+  if (!overdue_.armed()) overdue_.set_in(options_.heartbeat_timeout);
+  ++beat_;
+  const std::uint64_t mine = attempt_;
+  outside_ = std::make_unique<pg::Conn>(
+      loop_, conn_options(),
+      pg::Conn::Handlers{
+          .on_up =
+              [this, mine] {
+                if (mine != attempt_ || !beat_under_way_) return;
+                beat_sent_ = std::chrono::steady_clock::now();
+                outside_->query_text("NOTIFY " + heartbeat_channel_ + ", '" + std::to_string(beat_) + "'",
+                                     [this, mine](const Result<pg::Rows>& rows) {
+                                       if (mine != attempt_) return;
+                                       // The notification may have been faster than this answer.
+                                       if (beat_under_way_ && !rows) return no_outside(rows.error().text);
+                                       if (beat_under_way_) awaited_ = Awaited::outside_echo;
+                                       outside_.reset();
+                                     });
+              },
+          .on_down =
+              [this, mine](const Error& error) {
+                if (mine == attempt_ && beat_under_way_) no_outside(error.text);
+              },
+          .on_notification = {}});
+  outside_->open();
+}
+
+void Session::no_outside(std::string_view text) {
+  give_up_because(SessionEvent::Failed, Trouble::away,
+                  "no second connection, which proves that notifications pass what stands between us and the server: " +
+                      std::string(text));
+}
+
+void Session::watch_queue(double usage) {
+  const auto percent = std::lround(usage * 100);
+  slot_.set(proc::Counter::notify_queue_percent, static_cast<std::uint64_t>(percent));
+  const QueueFill was = std::exchange(fill_, queue_fill(fill_, usage));
+  if (fill_ == was) return;
+  const std::string full = std::to_string(percent) + "%";
+  switch (fill_) {
+    case QueueFill::low: return log::info("PostgreSQL's notification queue has emptied", {{"full", full}});
+    case QueueFill::high:
+      return log::warn("PostgreSQL's notification queue fills: a session that listens stands in a transaction, or does not read",
+                       {{"full", full}});
+    case QueueFill::critical:
+      return log::error("PostgreSQL's notification queue is nearly full: when it is, whatever notifies fails at its commit. "
+                        "End the session that listens and stands in a transaction, or does not read",
+                        {{"full", full}});
+  }
+}
+
 void Session::announce() {
   backoff_.reset();
   due_.set_in(options_.heartbeat_interval);
-  log::info("PostgreSQL LISTEN/NOTIFY connection established", {{"backend_pid", conn_->backend_pid()}});
+  log::info("PostgreSQL LISTEN/NOTIFY connection established", {{"backend_pid", conn_->backend_pid()}, {"pooler", relayed_}});
   handlers_.on_live(++lives_ == 1);
 }
 
 void Session::give_up(bool was_live, std::string_view why) {
   ++attempt_;
+  outside_.reset();
+  slot_.trouble(trouble_);
   conn_->close();  // destroyed by the next connect(), which is never called from within its callbacks
   const auto delay = backoff_.next();
   log::warn(was_live ? "LISTEN/NOTIFY connection lost, reconnecting" : "LISTEN/NOTIFY connection failed, reconnecting",

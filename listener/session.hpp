@@ -7,11 +7,15 @@
 // Promise: Live means proved: a notification of ours to ourselves came back when Live began and every
 //          heartbeat_interval since, and the server said that it is no standby and knows that we listen. A pooler that
 //          swallows LISTEN and a standby, which refuses it, never become Live.
+// Through a pooler that is no proof: one in transaction mode may give us the same server connection for each statement,
+//          and what that hears of itself comes with the statement's answer; what others notify reaches nobody. Whether
+//          something stands between is told by the server process's number, which is another at both ends. Then each
+//          beat is notified on a second connection, made for it: it can come here only as a message to an idle
+//          connection, which a pooler passes on in session mode and in no other. Each beat, not the first alone, because
+//          a pooler that is told so while it runs changes its mode under the connections it has.
 // Promise: whatever ends Live unheard ends it within heartbeat_interval + heartbeat_timeout of silence, and the log says what it
 //          was (diagnosis.hpp).
-// No promise: order across channels; one hint per change (PostgreSQL folds duplicates in a transaction). Behind a
-//          pooler in transaction mode that happens to give us one server connection again and again, the proof may
-//          succeed for a while: the poll of everybody at the fallback interval stays.
+// No promise: order across channels; one hint per change (PostgreSQL folds duplicates in a transaction).
 // Failure: any error leads to Backoff, logged once with the delay; the next try is a fresh connection. It never ends
 //          by itself. An impossible event is a bug and aborts.
 #pragma once
@@ -28,6 +32,7 @@
 #include "common/pg/conn.hpp"
 #include "common/proc/board.hpp"
 #include "listener/diagnosis.hpp"
+#include "listener/queue_fill.hpp"
 #include "listener/session_step.hpp"
 
 namespace romancy::listener {
@@ -70,6 +75,10 @@ class Session {
   void take(const pg::Notification& notification);
   void ask_about_ourselves();
   void notify_ourselves();
+  void notify_from_outside();
+  void no_outside(std::string_view text);
+  void watch_queue(double usage);
+  [[nodiscard]] pg::ConnOptions conn_options() const;
   void late();
   void give_up_because(SessionEvent event, Trouble trouble, std::string_view text = {});
 
@@ -86,10 +95,13 @@ class Session {
   std::uint64_t beat_ = 0;         // the number of the beat that is under way
   Awaited awaited_ = Awaited::listen;
   bool beat_under_way_ = false;
+  bool relayed_ = false;           // something stands between us and the server
+  QueueFill fill_ = QueueFill::low;
   Trouble trouble_ = Trouble::none;  // of the connection that is given up
   std::chrono::steady_clock::time_point beat_sent_{};
   std::chrono::steady_clock::time_point heard_at_{};  // the last hint on this connection
   std::unique_ptr<pg::Conn> conn_;
+  std::unique_ptr<pg::Conn> outside_;  // for one beat
   io::Alarm due_;
   io::Alarm overdue_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();  // what was left for the turn's end asks it first

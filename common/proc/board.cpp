@@ -45,6 +45,7 @@ struct alignas(64) SlotLayout {
   Word claimed;  // 1: the identity below is whole. 0 while a process is writing it, or died doing so
   Word pid, started, state, live, heartbeat, beats, former;
   Word name[kNameWords], former_live, former_heartbeat;
+  Word trouble, reserved[7];
   Word counters[kCounters];
   Word histograms[kHistograms][kBuckets];
 };
@@ -122,6 +123,7 @@ std::string_view counter_name(Counter counter) {
     case Counter::hub_versions: return "hub_versions";
     case Counter::hub_nonsense: return "hub_nonsense";
     case Counter::hub_departures: return "hub_departures";
+    case Counter::notify_queue_percent: return "notify_queue_percent";
     case Counter::log_dropped: return "log_dropped";
     case Counter::count_: break;
   }
@@ -177,7 +179,10 @@ void Slot::claim(std::string_view component) {
   layout_->heartbeat.store(now_ns(), std::memory_order_relaxed);
   layout_->beats.store(0, std::memory_order_relaxed);
   layout_->live.store(0, std::memory_order_relaxed);
-  layout_->counters[static_cast<std::size_t>(Counter::subscribers)].store(0, std::memory_order_relaxed);  // a gauge
+  layout_->trouble.store(0, std::memory_order_relaxed);
+  for (const Counter gauge : {Counter::subscribers, Counter::notify_queue_percent}) {
+    layout_->counters[static_cast<std::size_t>(gauge)].store(0, std::memory_order_relaxed);
+  }
   layout_->state.store(static_cast<std::uint64_t>(ProcState::starting), std::memory_order_relaxed);
   layout_->claimed.store(1, std::memory_order_release);
 }
@@ -215,6 +220,10 @@ void Slot::live(bool listening) {
   const std::uint64_t word = listening ? 1 : 0;
   if (owns(*layout_)) layout_->live.store(word, std::memory_order_relaxed);
   else if (owned_before(*layout_)) layout_->former_live.store(word, std::memory_order_relaxed);
+}
+
+void Slot::trouble(Trouble trouble) {
+  if (layout_ && owns(*layout_)) layout_->trouble.store(static_cast<std::uint64_t>(trouble), std::memory_order_relaxed);
 }
 
 std::chrono::nanoseconds SlotView::quantile(Histogram histogram, double p) const {
@@ -336,6 +345,7 @@ void Board::bury(int index, std::int64_t pid) {
   if (slot.pid.load(std::memory_order_relaxed) != static_cast<std::uint64_t>(pid)) return;  // its successor's by now
   slot.state.store(static_cast<std::uint64_t>(ProcState::absent), std::memory_order_relaxed);
   slot.live.store(0, std::memory_order_relaxed);
+  slot.trouble.store(0, std::memory_order_relaxed);
 }
 
 void Board::give_back(int index, std::int64_t former) {
@@ -357,7 +367,7 @@ void Board::clear(int index) {
   slot.claimed.store(0, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
   for (Word* word : {&slot.pid, &slot.started, &slot.state, &slot.live, &slot.heartbeat, &slot.beats,
-                     &slot.former, &slot.former_live, &slot.former_heartbeat}) {
+                     &slot.trouble, &slot.former, &slot.former_live, &slot.former_heartbeat}) {
     word->store(0, std::memory_order_relaxed);
   }
   for (Word& word : slot.name) word.store(0, std::memory_order_relaxed);
@@ -410,6 +420,8 @@ SlotView Board::read(int index) const {
   view.pid = static_cast<std::int64_t>(load(slot.pid));
   view.state = static_cast<ProcState>(load(slot.state));
   view.live = load(slot.live) != 0;
+  const std::uint64_t trouble = load(slot.trouble);
+  view.trouble = trouble < static_cast<std::uint64_t>(Trouble::count_) ? static_cast<Trouble>(trouble) : Trouble::none;
   view.uptime_ms = age(started);
   view.heartbeat_age_ms = age(heartbeat);
   view.beats = load(slot.beats);

@@ -21,6 +21,7 @@
 
 #include "common/base/result.hpp"
 #include "common/base/unique_fd.hpp"
+#include "common/proc/trouble.hpp"
 
 namespace romancy::proc {
 
@@ -52,6 +53,7 @@ enum class Counter : std::uint8_t {
   hub_versions,          // listener: peers refused because they speak another version
   hub_nonsense,          // listener: peers hung up on: no hello, a line too long, garbage, a word too many
   hub_departures,        // listener: groups told to look because a member with hints on its hands left
+  notify_queue_percent,  // listener: a gauge: how full the server's notification queue was at the last heartbeat
   log_dropped,           // lines of the log that nobody took
   count_
 };
@@ -91,6 +93,7 @@ class Slot {
   void set(Counter gauge, std::uint64_t value);
   void record(Histogram histogram, std::chrono::nanoseconds value);
   void live(bool listening);               // does this process hear notifications (listener: is it Live)
+  void trouble(Trouble trouble);           // listener: why it does not
 
  private:
   SlotLayout* layout_ = nullptr;  // null: a slot that nobody reads
@@ -101,6 +104,7 @@ struct SlotView {  // a copy of a slot, taken by a reader
   std::int64_t pid = 0;
   ProcState state = ProcState::absent;
   bool live = false;
+  Trouble trouble = Trouble::none;    // of a listener that is not live
   std::int64_t uptime_ms = 0;         // since this incarnation claimed the slot
   std::int64_t heartbeat_age_ms = 0;  // since its last beat (since the claim, if there was none)
   std::uint64_t beats = 0;            // of this incarnation; 0: its loop has not turned yet

@@ -259,12 +259,16 @@ TEST_F(BoardTest, TheOneThatClaimedASlotLastSaysHowItIsAndBothMayCount) {
   slot.state(ProcState::draining);
   slot.live(false);
   slot.set(Counter::subscribers, 7);
+  slot.set(Counter::notify_queue_percent, 60);
+  slot.trouble(Trouble::pooler);
   slot.add(Counter::notifications);
   SlotView view = board->read(0);
   EXPECT_EQ(view.pid, child);
   EXPECT_EQ(view.state, ProcState::ready);
   EXPECT_TRUE(view.live);
   EXPECT_EQ(view.counters[static_cast<std::size_t>(Counter::subscribers)], 0u);
+  EXPECT_EQ(view.counters[static_cast<std::size_t>(Counter::notify_queue_percent)], 0u);
+  EXPECT_EQ(view.trouble, Trouble::none);
   EXPECT_EQ(view.counters[static_cast<std::size_t>(Counter::notifications)], 3u);
   board->bury(0, ::getpid());  // not the owner
   EXPECT_TRUE(board->read(0).live);
