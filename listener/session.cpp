@@ -117,14 +117,12 @@ void Session::listen() {
   awaited_ = Awaited::listen;
   overdue_.set_in(options_.heartbeat_timeout);
   const std::uint64_t mine = attempt_;
-  const auto must_work = [this, mine](const Result<pg::Rows>& rows) {
-    if (mine == attempt_ && !rows) failed(rows.error());
-  };
-  // One transaction, so that all channels are heard from one moment on: the resync comes after it.
-  conn_->query_text("BEGIN", must_work);
-  for (const char* kind : kKinds) conn_->query_text("LISTEN " + options_.schema + "_" + kind, must_work);
-  conn_->query_text("LISTEN " + heartbeat_channel_, must_work);
-  conn_->query_text("COMMIT", [this, mine](const Result<pg::Rows>& rows) {
+  // In one statement: one transaction, so that all channels are heard from one moment on (the resync comes after it), and
+  // one round trip, because until this is over everybody polls.
+  std::string listens;
+  for (const char* kind : kKinds) listens += "LISTEN " + options_.schema + "_" + kind + "; ";
+  listens += "LISTEN " + heartbeat_channel_ + "; ";
+  conn_->query_text("DO $$BEGIN " + listens + "END$$", [this, mine](const Result<pg::Rows>& rows) {
     if (mine != attempt_) return;
     if (!rows) return failed(rows.error());
     handle(SessionEvent::Listening);

@@ -126,6 +126,15 @@ TEST_F(ListenerProcess, APoolerThatSwallowsNotificationsNeverBecomesLive) {
   ASSERT_TRUE(eventually([&] { return peer.count(kGap) == 1; })) << listener_->log();
 }
 
+// Until it is live everybody polls: over a long way each round trip counts. Asked are LISTEN, what the server knows of us, NOTIFY.
+TEST_F(ListenerProcess, OnceConnectedItIsLiveAfterThreeRoundTrips) {
+  Proxy proxy(conninfo_);
+  proxy.rules({{.way = Proxy::Way::to_server, .type = 'S', .fate = Proxy::Fate::passed}});  // one ends each question
+  start("heartbeat_interval = \"1h\"\n", proxy.conninfo());
+  auto peer = live_observer();
+  EXPECT_EQ(proxy.met(), 3) << listener_->log();
+}
+
 // A burst may take longer than the heartbeat's deadline, and the beat's answer stands behind it: only silence counts.
 TEST_F(ListenerProcess, WhileHintsArriveAHeartbeatThatIsLateEndsNothing) {
   Proxy proxy(conninfo_);
