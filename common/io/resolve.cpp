@@ -4,23 +4,21 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <atomic>
+#include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 
 namespace romancy::io {
 namespace {
 
-std::atomic<int> lookups{0};
-
 struct Freed {
   void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
 };
 
-}  // namespace
-
-Result<Addresses> resolve_now(const std::string& name) {
+// Waits as long as the resolver does.
+Result<Addresses> look_up(const std::string& name) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -36,6 +34,79 @@ Result<Addresses> resolve_now(const std::string& name) {
   }
   if (addresses.empty()) return try_again("look up " + name + ": no address");
   return addresses;
+}
+
+// How many look-ups are under way. Never destroyed: a thread that is left to a resolver may end after main().
+class Places {
+ public:
+  bool take() { return take_until({}); }
+  bool take_until(std::chrono::steady_clock::time_point when) {
+    std::unique_lock lock(mutex_);
+    if (!freed_.wait_until(lock, when, [this] { return taken_ < kMostLookups; })) return false;
+    ++taken_;
+    return true;
+  }
+  void give_back() {
+    const std::lock_guard lock(mutex_);
+    --taken_;
+    freed_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable freed_;
+  int taken_ = 0;
+};
+// Two, so that threads that wait for a resolver do not take the loop's places.
+Places& of_the_loop() {
+  static auto* const places = new Places;
+  return *places;
+}
+Places& of_the_others() {
+  static auto* const places = new Places;
+  return *places;
+}
+
+tl::unexpected<Error> no_place(const std::string& name) {
+  return try_again("look up " + name + ": " + std::to_string(kMostLookups) + " look-ups are not answered yet");
+}
+
+// On a thread of its own, with a place that was taken for it; `then` is called there. False: no thread can be made now.
+template <class Then>
+Result<void> look_up_beside(const std::string& name, Places& places, Then then) {
+  try {
+    std::thread([name, &places, then = std::move(then)] {
+      auto addresses = look_up(name);
+      places.give_back();
+      then(std::move(addresses));
+    }).detach();
+  } catch (const std::system_error& error) {
+    places.give_back();
+    return try_again("look up " + name + ": " + error.what());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Addresses> resolve_within(const std::string& name, std::chrono::milliseconds time) {
+  struct Waiting {
+    std::mutex mutex;
+    std::condition_variable answered;
+    std::optional<Result<Addresses>> answer;
+  };
+  const auto until = std::chrono::steady_clock::now() + time;
+  if (!of_the_others().take_until(until)) return no_place(name);
+  const auto waiting = std::make_shared<Waiting>();  // the thread's too: it may outlast us
+  const auto begun = look_up_beside(name, of_the_others(), [waiting](Result<Addresses> addresses) {
+    const std::lock_guard lock(waiting->mutex);
+    waiting->answer = std::move(addresses);
+    waiting->answered.notify_one();
+  });
+  if (!begun) return tl::unexpected(begun.error());
+  std::unique_lock lock(waiting->mutex);
+  if (waiting->answered.wait_until(lock, until, [&] { return waiting->answer.has_value(); })) return *waiting->answer;
+  return try_again(name + ": the name was not looked up within " + std::to_string(time.count()) + " ms");
 }
 
 struct Resolve::State : std::enable_shared_from_this<Resolve::State> {
@@ -59,22 +130,14 @@ struct Resolve::State : std::enable_shared_from_this<Resolve::State> {
 
 Resolve::Resolve(Loop& loop, std::string name, Done done)
     : state_(std::make_shared<State>(loop, std::move(done))) {
-  if (lookups.fetch_add(1) >= kMostLookups) {
-    lookups.fetch_sub(1);
-    state_->answer(try_again("look up " + name + ": " + std::to_string(kMostLookups) +
-                             " look-ups are not answered yet"));
+  if (!of_the_loop().take()) {
+    state_->answer(no_place(name));
     return;
   }
-  try {
-    std::thread([state = state_, name] {
-      auto addresses = resolve_now(name);
-      lookups.fetch_sub(1);
-      state->answer(std::move(addresses));
-    }).detach();
-  } catch (const std::system_error& error) {  // no thread can be made now
-    lookups.fetch_sub(1);
-    state_->answer(try_again("look up " + name + ": " + error.what()));
-  }
+  const auto begun = look_up_beside(name, of_the_loop(), [state = state_](Result<Addresses> addresses) {
+    state->answer(std::move(addresses));
+  });
+  if (!begun) state_->answer(tl::unexpected(begun.error()));
 }
 
 Resolve::~Resolve() {

@@ -48,7 +48,7 @@ Result<PgConn> connect_to(const Keywords& where, const std::string& said, std::c
 
 Result<PgConn> connect_host(const Target& host, std::chrono::milliseconds timeout) {
   if (host.name.empty()) return connect_to(host.keywords, host.said(), timeout);
-  const auto addresses = io::resolve_now(host.name);
+  const auto addresses = io::resolve_within(host.name, timeout);
   if (!addresses) return tl::unexpected(addresses.error());
   std::optional<Error> failures;
   for (const std::string& address : *addresses) {

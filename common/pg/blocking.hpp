@@ -11,7 +11,8 @@ namespace romancy::pg {
 
 class Blocking {
  public:
-  // Connects (Error try-again if the database is away, refuse if it says no: 28xxx, 3D000).
+  // Connects (Error try-again if the database is away, refuse if it says no: 28xxx, 3D000). As with Conn, the look-up of a
+  // host's name and each of its addresses have `connect_timeout`.
   static Result<Blocking> connect(const ConnOptions& options);
 
   // One command with parameters.

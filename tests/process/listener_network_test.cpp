@@ -158,6 +158,23 @@ TEST_F(ListenerNetwork, ANameThatIsNotLookedUpInTimeIsGivenUp) {
   auto peer = observer();
 }
 
+// The command line may wait, and an activity's thread; but not for as long as a resolver likes.
+TEST_F(ListenerNetwork, WhoMayWaitGivesANameUpAfterTheTimeOfAConnectionToo) {
+  if (shell("unshare -m true") != 0) GTEST_SKIP() << "NOT TESTED: mount namespaces are forbidden here";
+  Nameserver nameserver(own_loopback(1));
+  if (!nameserver.up()) GTEST_SKIP() << "NOT TESTED: port 53 of " << own_loopback(1) << " cannot be had";
+  const auto resolv = dir_.write("resolv.conf", "nameserver " + own_loopback(1) + "\noptions timeout:30 attempts:1\n");
+  database_ = "connect_timeout = \"100ms\"\n";
+  const std::string file = config("", "host=db.romancy.example user=x dbname=x");
+  Daemon command("/bin/sh", {"-c", "exec unshare -m sh -c 'mount --bind " + resolv + " /etc/resolv.conf && exec \"$@\"' sh \"$@\"", "sh",
+                             program_path("romancy"), "--config", file, "list"}, log_);
+  const int status = command.wait();
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 75);
+  EXPECT_TRUE(command.logged("db.romancy.example: the name was not looked up within 100 ms")) << command.log();
+  EXPECT_TRUE(nameserver.asked());
+}
+
 TEST_F(ListenerNetwork, AHungBackendIsNoticedNamedAndLeft) {
   start(kQuick);
   auto peer = live_observer();
