@@ -12,6 +12,7 @@
 
 #include "common/base/errno_text.hpp"
 #include "common/base/log.hpp"
+#include "common/base/test_point.hpp"
 #include "common/io/line_stream.hpp"
 #include "common/proc/hub_wire.hpp"
 #include "common/proc/inherited.hpp"
@@ -121,8 +122,10 @@ void Listener::listen() {
 
 void Listener::heard(bool first) {
   if (process_.once()) return process_.finish(proc::kExitOk);
+  static_cast<void>(ROMANCY_TEST_POINT("listener.resync.before"));
   hub_->live(true);
   hub_->resync(first ? proc::ResyncWhy::listener : proc::ResyncWhy::gap);
+  static_cast<void>(ROMANCY_TEST_POINT("listener.resync.after"));  // both leave together, at the turn's end
 }
 
 void Listener::unheard(bool was_live) {

@@ -6,6 +6,7 @@
 #include "common/base/check.hpp"
 #include "common/base/ids.hpp"
 #include "common/base/log.hpp"
+#include "common/base/test_point.hpp"
 #include "common/proc/config.hpp"
 #include "common/proc/hub_client.hpp"
 
@@ -125,6 +126,7 @@ void Session::listen() {
   conn_->query_text("DO $$BEGIN " + listens + "END$$", [this, mine](const Result<pg::Rows>& rows) {
     if (mine != attempt_) return;
     if (!rows) return failed(rows.error());
+    static_cast<void>(ROMANCY_TEST_POINT("listener.listen.after"));
     handle(SessionEvent::Listening);
   });
 }

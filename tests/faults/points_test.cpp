@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <filesystem>
+#include <map>
 
 #include "common/base/test_point.hpp"
 #include "tests/faults/site.hpp"
@@ -46,6 +47,46 @@ TEST(FaultsSmoke, P2_BeforeAndAfterEveryCommit) {
 TEST(Faults, P2_BeforeAndAfterClaimsAndHints) {
   die_at("P2f", "workers die before and after a claim, the listener before and after a hint",
          {"resumer.claim.before", "resumer.claim.after", "relay.claim.before", "listener.send.before", "listener.send.after"});
+}
+
+// The points at which a listener that has connected again is before subscribers know of it; each acts at its second time, the
+// first is the start. `what`: what happens there.
+std::map<std::string, std::string> between_listen_and_resync(const std::string& what, const std::string& once) {
+  std::string all;
+  for (const char* point : {"listener.listen.after", "listener.resync.before", "listener.resync.after"}) {
+    all += std::string(all.empty() ? "" : ",") + point + "=" + what + "@2";
+  }
+  return {{"ROMANCY_TEST_POINTS", all}, {"ROMANCY_TEST_POINTS_ONCE", once}};
+}
+
+// Its connection is lost three times; each time it gets a point further before it is gone.
+void lose_it_between_listen_and_resync(Site& s, const std::string& once) {
+  for (const char* point : {"listener.listen.after", "listener.resync.before", "listener.resync.after"}) {
+    const auto before = s.restarts("listener");
+    s.run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'romancy-listener'");
+    EXPECT_TRUE(eventually([&] { return std::filesystem::exists(once + "/" + point); })) << point << s.log();
+    s.expect_progress();  // by polling: nobody was told that notifications are heard
+    EXPECT_TRUE(eventually([&] { return s.restarts("listener") > before && s.all_ready(); })) << point << s.log();
+  }
+}
+
+TEST(Faults, P2_ListenerDiesBetweenListenAndResync) {
+  TempDir once;
+  run({.id = "P2h", .fault = "the listener dies between LISTEN and resync, at each of 3 points", .bound = 3s,
+       .inject = [&](Site& s) { lose_it_between_listen_and_resync(s, once.path()); },
+       .proof = [](Site& s) { return s.restarts("listener") == 3 ? std::string("started again 3 times; work went on by polling") : ""; },
+       .options = {.environment = between_listen_and_resync("crash", once.path())}});
+}
+
+// It stands there as one that is stopped (SIGSTOP) does: its connection and the hub's are open, nobody reads.
+TEST(Faults, P4_ListenerHaltedBetweenListenAndResync) {
+  TempDir once;
+  run({.id = "P4b", .fault = "the listener stands still between LISTEN and resync, at each of 3 points", .bound = 4s,
+       .inject = [&](Site& s) { lose_it_between_listen_and_resync(s, once.path()); },
+       .proof = [](Site& s) {
+         return s.restarts("listener") == 3 && s.logged("no heartbeat") >= 3 ? std::string("killed for it 3 times (hang_timeout: 2 s); work went on by polling") : "";
+       },
+       .options = {.supervisor = "hang_timeout = \"2s\"\n", .environment = between_listen_and_resync("pause:" + once.path() + "/never", once.path())}});
 }
 
 // fork fails once, while a worker is to be started again.

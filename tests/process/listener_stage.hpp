@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,7 +47,7 @@ class ListenerProcess : public ::testing::Test {
   }
   void start(const std::string& listener = "heartbeat_interval = \"100ms\"\n", const std::string& url = {}) {
     listener_.emplace("romancy-listener",
-                      std::vector<std::string>{"--config", config(listener, url.empty() ? conninfo_ : url)}, log_);
+                      std::vector<std::string>{"--config", config(listener, url.empty() ? conninfo_ : url)}, log_, environment_);
   }
   std::string hub() { return dir_.path() + "/run/hub.sock"; }
   // An observer of every channel, as soon as the hub serves.
@@ -108,6 +109,7 @@ class ListenerProcess : public ::testing::Test {
   std::string log_ = dir_.path() + "/log";
   std::string conninfo_, schema_;
   std::string database_;  // further lines of [database]
+  std::map<std::string, std::string> environment_;  // of the listener
   std::unique_ptr<pg::Blocking> sql_;
   std::optional<Daemon> listener_;
 };

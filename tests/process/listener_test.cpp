@@ -13,6 +13,7 @@
 #include <optional>
 #include <thread>
 
+#include "common/base/test_point.hpp"
 #include "tests/process/listener_stage.hpp"
 #include "tests/support/proxy.hpp"
 
@@ -93,6 +94,33 @@ TEST_F(ListenerProcess, AfterALostConnectionSubscribersAreToldTheGapBeforeTheNex
   EXPECT_TRUE(listener_->logged("terminating connection due to administrator command (57P01)\" trouble=away"));
   EXPECT_EQ(listener_->terminate(), 0);
 }
+
+#ifdef ROMANCY_TEST_POINTS
+// Stopped, for longer than its deadline, when it listens again and subscribers do not know it yet: they go on polling, and
+// what is notified meanwhile is covered by the resync.
+TEST_F(ListenerProcess, OneThatIsStoppedBetweenListenAndResyncGoesOnWhereItWas) {
+  const std::string go_on = dir_.path() + "/go_on";
+  environment_ = {{"ROMANCY_TEST_POINTS", "listener.listen.after=pause:" + go_on + "@2,listener.resync.before=pause:" + go_on + "2@2"},
+                  {"ROMANCY_TEST_POINTS_ONCE", dir_.path()}};
+  start("reconnect_delay = \"10ms\"\nheartbeat_interval = \"100ms\"\nheartbeat_timeout = \"100ms\"\n");
+  auto peer = live_observer();
+  terminate_backend();
+  for (const char* point : {"listener.listen.after", "listener.resync.before"}) {
+    ASSERT_TRUE(eventually([&] { return ::access((dir_.path() + "/" + point).c_str(), F_OK) == 0; })) << listener_->log();
+    listener_->signal(SIGSTOP);
+    dir_.write(point == std::string("listener.listen.after") ? "go_on" : "go_on2", "");
+    notify("outbox_pending", R"({"unheard":1})");
+    const auto later = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);  // than its deadline
+    ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() > later; }));
+    EXPECT_EQ(peer.lines(), std::vector<std::string>{kDeaf});
+    listener_->signal(SIGCONT);
+  }
+  ASSERT_TRUE(eventually([&] { return peer.count(kGap) == 1; })) << listener_->log();
+  ASSERT_GE(peer.lines().size(), 3u);
+  EXPECT_EQ(peer.lines()[1], kLive);
+  EXPECT_EQ(peer.lines()[2], kGap);
+}
+#endif
 
 TEST_F(ListenerProcess, HeartbeatsKeepComingOnTheSameConnection) {
   start();
