@@ -72,7 +72,7 @@ Listener::Listener(proc::Process& process)
     : process_(process),
       session_(process.loop(), session_options(process.config()),
                {.on_live = [this](bool first) { heard(first); },
-                .on_down = [this](bool was_live) { unheard(was_live); },
+                .on_down = [this](bool was_live, std::string_view why) { unheard(was_live, why); },
                 .on_hint =
                     [this](std::string_view kind, std::string_view payload) {
                       if (hub_) hub_->notification(kind, payload);
@@ -123,14 +123,16 @@ void Listener::listen() {
 void Listener::heard(bool first) {
   if (process_.once()) return process_.finish(proc::kExitOk);
   static_cast<void>(ROMANCY_TEST_POINT("listener.resync.before"));
+  process_.trouble("");
   hub_->live(true);
   hub_->resync(first ? proc::ResyncWhy::listener : proc::ResyncWhy::gap);
   static_cast<void>(ROMANCY_TEST_POINT("listener.resync.after"));  // both leave together, at the turn's end
 }
 
-void Listener::unheard(bool was_live) {
+void Listener::unheard(bool was_live, std::string_view why) {
   if (process_.once()) return process_.finish(proc::kExitDatabase);
   if (was_live) hub_->live(false);
+  process_.trouble("hears no notifications: " + std::string(why));
 }
 
 }  // namespace romancy::listener

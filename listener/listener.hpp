@@ -29,7 +29,7 @@ class Listener final : public proc::Service {
  private:
   void listen();
   void heard(bool first);
-  void unheard(bool was_live);
+  void unheard(bool was_live, std::string_view why);
 
   proc::Process& process_;
   std::optional<Hub> hub_;

@@ -237,7 +237,7 @@ void Session::give_up(bool was_live, std::string_view why) {
   log::warn(was_live ? "LISTEN/NOTIFY connection lost, reconnecting" : "LISTEN/NOTIFY connection failed, reconnecting",
             {{"error", why}, {"trouble", name_of(trouble_)}, {"reconnect_delay", proc::format_duration(delay)}});
   due_.set_in(delay);
-  handlers_.on_down(was_live);
+  handlers_.on_down(was_live, why);
 }
 
 void Session::failed(const Error& error) {

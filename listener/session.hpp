@@ -51,7 +51,7 @@ class Session {
  public:
   struct Handlers {
     std::function<void(bool first)> on_live;    // first: since start(); else there was a gap
-    std::function<void(bool was_live)> on_down;  // given up; the next try comes by itself
+    std::function<void(bool was_live, std::string_view why)> on_down;  // given up; the next try comes by itself
     std::function<void(std::string_view kind, std::string_view payload)> on_hint;  // unverified
   };
   Session(io::Loop& loop, SessionOptions options, Handlers handlers, proc::Slot slot);

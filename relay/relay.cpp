@@ -125,7 +125,7 @@ class Relay final : public proc::Service {
   }
 
   void on_down(const Error& error) {
-    process_.not_ready();
+    process_.not_ready("the database is away: " + error.text);
     leave_session();
     schema_again_.cancel();
     if (draining_) return proceed();

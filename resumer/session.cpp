@@ -170,8 +170,10 @@ void Resumer::session_lost(const Error& why) {
     log::warn("session lost, its runs are dropped",
               {{"session_id", session_}, {"error", why.text}, {"instances", leases_.size()}});
     former_.push_back(std::exchange(session_, 0));
-    process_.not_ready();
+  } else if (!drained_ && !process_.once()) {
+    log::warn("the database is away", {{"error", why.text}, {"sqlstate", why.sqlstate}});
   }
+  process_.not_ready("no session: " + why.text);
   heart_.cancel();
   sweeper_.stop();
   commits_.drop_all();

@@ -117,6 +117,7 @@ void Child::act(ChildEffect effect) {
 void Child::spawn_it() {
   due_.cancel();
   why_.clear();
+  trouble_.clear();
   const auto failed = [&](const std::string& text) {
     delay_ = tally_.not_started().delay;
     why_ = text + "; tried again in " + proc::format_duration(delay_);
@@ -172,6 +173,8 @@ void Child::on_word(std::string_view word) {
   if (word == proc::kWordReady) {
     tally_.started();
     on(ChildEvent::ready);
+  } else if (word.starts_with(proc::kWordTrouble)) {
+    trouble_ = word.substr(std::string_view(proc::kWordTrouble).size());
   }
   else log::warn("unknown word from a child", {{"child", component_.name}, {"word", word.substr(0, 80)}});
 }
@@ -319,6 +322,7 @@ Json Child::hand_over() const {
           {"starts", starts_},
           {"last_exit", last_exit_},
           {"why", why_},
+          {"trouble", trouble_},
           {"level", level_},
           {"limited", limited_},
           {"terminating", terminating_},
@@ -346,6 +350,7 @@ Result<std::unique_ptr<Child>> Child::take_over(const Surroundings& around, cons
   child->starts_ = handed.at("starts").get<int>();
   child->last_exit_ = handed.at("last_exit").get<std::string>();
   child->why_ = handed.at("why").get<std::string>();
+  child->trouble_ = handed.value("trouble", "");
   child->level_ = handed.at("level").get<std::string>();
   child->limited_ = handed.at("limited").get<bool>();
   child->terminating_ = handed.at("terminating").get<bool>();
@@ -367,9 +372,11 @@ ChildReport Child::report() const {
   const std::string state(status_word(state_));
   ChildReport report{component_.name, state, pid_, std::max(0, starts_ - 1), 0, last_exit_, why_};
   if (pid_ != 0) report.uptime_ms = duration_cast<milliseconds>(Clock::now() - started_at_).count();
-  const auto told = around_.board.read(component_.slot).state;
-  if (state_ == ChildState::ready && told == proc::ProcState::starting)
-    report.why = "it lives, but cannot work at the moment";  // the database is away, say: its log tells
+  const bool works = around_.board.read(component_.slot).state != proc::ProcState::starting;
+  if (state_ == ChildState::ready || state_ == ChildState::starting) {
+    if (!trouble_.empty()) report.why = trouble_;
+    else if (state_ == ChildState::ready && !works) report.why = "it lives, but cannot work at the moment";
+  }
   return report;
 }
 

@@ -115,6 +115,7 @@ class Child {
   std::optional<Clock::time_point> ready_since_;
   int starts_ = 0;
   std::string last_exit_, why_;
+  std::string trouble_;                  // what its process says keeps it from its work
 };
 
 }  // namespace romancy::supervisor

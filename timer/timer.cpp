@@ -131,7 +131,7 @@ class Timer final : public proc::Service {
 
   void on_down(const Error& error) {
     was_down_ = true;
-    process_.not_ready();
+    process_.not_ready("the database is away: " + error.text);
     stop_looking();
     if (draining_) return finish_drain();
     if (process_.once()) {

@@ -20,10 +20,12 @@ inline constexpr const char* kEnvSlot = "ROMANCY_SLOT";
 inline constexpr const char* kEnvHub = "ROMANCY_HUB";
 inline constexpr const char* kEnvParent = "ROMANCY_PARENT_PID";    // checked against getppid() after PR_SET_PDEATHSIG
 
-// Words on the control socket, one a line. Child to supervisor: "ready" once it does its work. Supervisor to child:
+// Words on the control socket, one a line. Child to supervisor: "ready" once it does its work; "trouble TEXT": what keeps it
+// from its work, for `romancy status`, "trouble " when nothing does any more. Supervisor to child:
 // "drain": take nothing new, finish what is in hand within stop_timeout, exit 0; "finish": the same without a limit;
 // "log debug": the least important lines to log from now on.
 inline constexpr const char* kWordReady = "ready";
+inline constexpr const char* kWordTrouble = "trouble ";
 inline constexpr const char* kWordDrain = "drain";
 inline constexpr const char* kWordFinish = "finish";
 inline constexpr const char* kWordLog = "log ";

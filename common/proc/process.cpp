@@ -26,6 +26,7 @@ namespace romancy::proc {
 namespace {
 
 constexpr auto kBeatEvery = std::chrono::seconds(1);  // hang_timeout is at least twice this
+constexpr std::size_t kMostTrouble = 400;             // bytes
 constexpr int kExitForced = 1;                        // stopped, but not as asked
 
 struct Arguments {
@@ -157,14 +158,27 @@ class Skeleton final : public Process {
   void ready() override {
     if (draining_) return;
     slot_.state(ProcState::ready);
+    trouble("");
     if (announced_) return;
     announced_ = true;
     log::info("ready");
     if (control_ && !control_->send(kWordReady)) log::warn("the supervisor does not listen");  // its on_close drains
   }
 
-  void not_ready() override {
+  void not_ready(std::string_view why) override {
     if (!draining_) slot_.state(ProcState::starting);
+    trouble(why);
+  }
+
+  // Told when it changes, not at each try. What libpq says of several hosts has no limit; a line has.
+  void trouble(std::string_view why) override {
+    std::string text(why.substr(0, kMostTrouble));
+    for (char& c : text) {
+      if (static_cast<unsigned char>(c) < ' ') c = ' ';
+    }
+    if (text == trouble_) return;
+    trouble_ = std::move(text);
+    if (control_ && !control_->send(kWordTrouble + trouble_)) log::debug("the supervisor does not listen");  // its on_close drains
   }
 
   bool patient() const override { return draining_ && !deadline_.armed(); }
@@ -254,6 +268,7 @@ class Skeleton final : public Process {
   std::unique_ptr<io::LineStream> control_;
   std::unique_ptr<Service> service_;
   std::optional<int> exit_code_;
+  std::string trouble_;  // as last told
   bool announced_ = false;
   bool draining_ = false;
   int signals_ = 0;

@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/io/loop.hpp"
@@ -39,7 +40,8 @@ class Process {
   virtual const std::string& component() const = 0;  // "timer", "orders.2"
   virtual bool once() const = 0;                     // --once: do what is due, then exit
   virtual void ready() = 0;                          // told once by the service when it works
-  virtual void not_ready() = 0;                      // the database is away, say
+  virtual void not_ready(std::string_view why) = 0;  // the database is away, say; as trouble() too
+  virtual void trouble(std::string_view why) = 0;    // it works, but not as it should: shown by `romancy status`; "": over
   virtual bool patient() const = 0;                  // it drains, and nobody set it a limit
   virtual void finish(int exit_code) = 0;            // ends the process from within (--once, exit 78)
 };
