@@ -7,6 +7,7 @@ add_executable(test_faults
   ${CMAKE_CURRENT_LIST_DIR}/site.cpp
   ${CMAKE_CURRENT_LIST_DIR}/../support/chaos_proxy.cpp
   ${CMAKE_CURRENT_LIST_DIR}/processes_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/hosts_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/database_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/network_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/clock_test.cpp
@@ -23,7 +24,7 @@ foreach(suite FaultsSmoke:faults-smoke Faults:faults)
   list(GET suite 0 filter)
   list(GET suite 1 label)
   gtest_discover_tests(test_faults TEST_FILTER "${filter}.*" TEST_LIST ${filter}_tests DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-                       PROPERTIES LABELS ${label} TIMEOUT 600)
+                       PROPERTIES LABELS ${label} TIMEOUT 1500)
 endforeach()
 
 # docs/reliability.md has the table that the lane wrote.

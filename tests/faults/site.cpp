@@ -106,8 +106,9 @@ void Site::sample() {
 
 // --- the suite ---------------------------------------------------------------------------------------------------------
 
-int Site::cli(const std::string& arguments, std::string* output) {
-  std::FILE* pipe = ::popen((program_path("romancy") + " --config " + dir_.path() + "/cli.toml " + arguments + " 2>&1").c_str(), "re");
+int Site::cli(const std::string& arguments, std::string* output, const std::string& config) {
+  const std::string file = config.empty() ? dir_.path() + "/cli.toml" : config;
+  std::FILE* pipe = ::popen((program_path("romancy") + " --config " + file + " " + arguments + " 2>&1").c_str(), "re");
   if (!pipe) return -1;
   std::string text;
   char buffer[4096];
@@ -117,9 +118,9 @@ int Site::cli(const std::string& arguments, std::string* output) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-Json Site::status() {
+Json Site::status(const std::string& config) {
   std::string text;
-  if (cli("status --json", &text) != 0) return nullptr;
+  if (cli("status --json", &text, config) != 0) return nullptr;
   const auto json = parse_json(text, "status");
   return json ? *json : Json(nullptr);
 }
@@ -429,6 +430,9 @@ void report(const Row& row, const std::string& happened, std::optional<std::chro
   write_line({{"row", row.id}, {"fault", row.fault}, {"happened", happened}, {"bound", bound},
               {"took", took ? std::to_string(took->count()) + " ms" : "-"}, {"failed", testing::Test::HasFailure()}});
 }
+
+bool real_length() { return std::getenv("ROMANCY_FAULTS_REAL_LENGTH") != nullptr; }
+std::chrono::seconds lasting(std::chrono::seconds shortened, std::chrono::seconds really) { return real_length() ? really : shortened; }
 
 void run(const Row& row) {
   Site site(row.options);

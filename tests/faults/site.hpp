@@ -60,12 +60,14 @@ class Site {
   // --- the suite
   void start_supervisor();
   [[nodiscard]] Daemon& supervisor() { return *supervisor_; }
-  Json status();                                     // of `romancy status --json`; null when nobody answers
+  // Of `romancy status --json`; null when nobody answers. `config`: of another suite than this one.
+  Json status(const std::string& config = {});
   Json component(const std::string& name);           // its part of status()
   pid_t pid(const std::string& name);                // of a component, "worker.1"; waits for one
   std::int64_t counter(const std::string& component, const std::string& name);
   std::int64_t restarts(const std::string& component);
-  int cli(const std::string& arguments, std::string* output = nullptr);  // romancy ARGUMENTS; its exit code
+  // romancy ARGUMENTS; its exit code.
+  int cli(const std::string& arguments, std::string* output = nullptr, const std::string& config = {});
   // Kills it, and waits until another one is ready.
   void kill(const std::string& component, int signal = SIGKILL);
   bool ready(const std::string& component);          // the state is ready, and it hears notifications where it should
@@ -73,6 +75,7 @@ class Site {
   [[nodiscard]] std::string log() const { return supervisor_->log(); }
   [[nodiscard]] int logged(const std::string& text) const;  // how often
   [[nodiscard]] const std::string& config() const { return config_; }
+  [[nodiscard]] const std::string& toml() const { return base_toml_; }  // what the file says at first
   [[nodiscard]] const TempDir& dir() const { return dir_; }
   [[nodiscard]] const std::string& runtime_dir() const { return runtime_dir_; }
   void write_config(const std::string& more);        // the file anew, with more at its end
@@ -144,6 +147,9 @@ struct Row {
   SiteOptions options{};
 };
 void run(const Row& row);
+// How long a fault lasts that lasts for a while: shortened, or as the matrix has it, where ROMANCY_FAULTS_REAL_LENGTH is set.
+bool real_length();
+std::chrono::seconds lasting(std::chrono::seconds shortened, std::chrono::seconds really);
 // The same in pieces, for rows of another shape.
 void report(const Row& row, const std::string& happened, std::optional<std::chrono::milliseconds> took);
 
