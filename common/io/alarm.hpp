@@ -1,6 +1,7 @@
 // Alarm: calls back once, at a moment of the monotonic clock.
 //
-// Built on timerfd: the deadline is met to the microsecond, not to libuv's millisecond tick (timers/README in docs/).
+// Built on timerfd: the deadline is met to the microsecond, not to libuv's millisecond tick (timers/README in docs/). One that is
+// made when no descriptor is left does with that tick.
 // Setting an armed alarm moves it. Destroying it cancels it. The callback may set it again or destroy it.
 #pragma once
 #include <chrono>

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <thread>
@@ -141,6 +142,38 @@ TEST(Alarm, AMomentInThePastIsDueOnTheNextTurn) {
   c.set_at(Clock::time_point{});
   EXPECT_EQ(times, 0);
   run_until(loop, [&] { return times == 3; });
+}
+
+TEST(Alarm, ComesAlsoWhenNoDescriptorWasLeftForIt) {
+  Loop loop;
+  std::vector<std::string> came;
+  Clock::time_point when;
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  std::unique_ptr<Alarm> alarm;
+  alarm = std::make_unique<Alarm>(loop, [&] {
+    came.emplace_back("alarm");
+    when = Clock::now();
+    alarm.reset();  // it may
+  });
+  auto gone = std::make_unique<Alarm>(loop, [&] { came.emplace_back("gone"); });
+  Alarm cancelled(loop, [&] { came.emplace_back("cancelled"); }), end(loop, [&] { came.emplace_back("end"); });
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  alarm->set_in(1h);
+  const auto due = Clock::now() + 5ms;
+  alarm->set_at(due);
+  EXPECT_TRUE(alarm->armed());
+  gone->set_in(1ms);
+  gone.reset();
+  cancelled.set_in(1ms);
+  cancelled.cancel();
+  EXPECT_FALSE(cancelled.armed());
+  end.set_in(20ms);
+  run_until(loop, [&] { return came.size() == 2; });
+  EXPECT_THAT(came, ElementsAre("alarm", "end"));
+  EXPECT_GE(when, due);
 }
 
 TEST(Alarm, SettingMovesItAndCancellingSilencesIt) {
