@@ -62,7 +62,7 @@ TEST(Faults, C1_OneWorkerJumps) {
            s.expect_progress(40);
          }
        },
-       .proof = [](Site& s) { return s.restarts("worker.1") == 0 ? std::string("no difference") : ""; },
+       .proof = [](Site& s) { return s.restarts("worker.1") == 0 && s.counter("worker.1", "reconnects") == 0 ? std::string("no difference") : ""; },
        .bound_text = "no difference",
        .options = {.wrap = [clock](const std::string& dir, const std::string& worker) {
                      return "\"/bin/sh\", \"-c\", \"if mkdir " + dir + "/first 2>/dev/null; then export WALLCLOCK_FILE=" + clock->file() +

@@ -110,6 +110,7 @@ TEST(Faults, P13_HostGone) {
          const auto ended = s.counter("timer", "sessions_ended");
          return *held > 0 && *left == 0 && ended >= 3 ? std::to_string(ended) + " sessions expired; the other host took over what they held (" + std::to_string(*held) + " probes)" : "";
        },
+       .events = true,
        .bound_text = "the session time-out, 10 s, and 1 s"});
 }
 

@@ -140,6 +140,8 @@ TEST(Faults, N2_BlackHoleInAProxy) {
            const Json one = s.component("listener");
            return !one.is_null() && !one.value("live", true);
          })) << s.log();
+         // And a new connection, which the proxy takes, is given up in its turn.
+         EXPECT_TRUE(eventually([&] { return s.logged("no answer within") > 0; })) << s.log();
        },
        .heal = [=](Site&) { (*through.proxy)->weather({}); },
        .proof = new_connections, .options = through.options});

@@ -44,7 +44,7 @@ TEST(FaultsSmoke, P1_ListenerKilled) {
 
 TEST(FaultsSmoke, P2_WorkerKilled) {
   run({.id = "P2a", .fault = "one of two workers is killed", .bound = 1s,
-       .inject = [](Site& s) { s.kill("worker.1"); },
+       .inject = [](Site& s) { s.kill_at_work("worker.1"); },
        .proof = [](Site& s) { return restarted(s, "worker.1"); }});
 }
 
@@ -56,8 +56,9 @@ TEST(Faults, P2_TimerKilled) {
 
 TEST(Faults, P2_RelayKilled) {
   run({.id = "P2c", .fault = "the relay is killed", .bound = 1s,
-       .inject = [](Site& s) { s.kill("relay"); },
-       .proof = [](Site& s) { return restarted(s, "relay"); }});
+       .inject = [](Site& s) { s.kill_at_work("relay"); },
+       .proof = [](Site& s) { return restarted(s, "relay"); },
+       .events = true});
 }
 
 TEST(Faults, P2_WorkersTimerAndRelayAgainAndAgain) {

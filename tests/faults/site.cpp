@@ -57,7 +57,9 @@ Site::Site(SiteOptions options) : options_(std::move(options)) {
   now_at_ = server_.get();
   receiver_ = std::make_unique<HttpServer>([this](const HttpRequest& request) {
     const std::lock_guard lock(script_mutex_);
-    return script_ ? script_(request) : http_answer(204);
+    std::string answer = script_ ? script_(request) : http_answer(204);
+    if (answer.starts_with("HTTP/1.1 2")) accepted_.insert(request.headers.contains("ce-id") ? request.headers.at("ce-id") : "");
+    return answer;
   });
   runtime_dir_ = options_.runtime_dir.empty() ? dir_.path() + "/run" : options_.runtime_dir;
   run_sql(kLoad);
@@ -187,6 +189,21 @@ void Site::kill(const std::string& name, int signal) {
   })) << name << "\n" << log();
 }
 
+void Site::kill_at_work(const std::string& name) {
+  const pid_t victim = pid(name);
+  ASSERT_GT(victim, 0);
+  const std::string held = name == "relay" ? "SELECT count(*) FROM romancy.outbox JOIN romancy.sessions s USING (session_id) WHERE status = 1 AND s.worker = 'relay'"
+                                           : "SELECT count(*) FROM romancy.instances JOIN romancy.sessions s USING (session_id) WHERE instance_id LIKE 'p-%' AND s.worker = '" + name + "'";
+  EXPECT_TRUE(eventually([&] {
+    ::kill(victim, SIGSTOP);
+    // Twice: what it had sent already is answered in between.
+    if (count(held) > 0 && !ask("SELECT pg_sleep(0.02)::text || '.'").empty() && count(held) > 0) return true;
+    ::kill(victim, SIGCONT);
+    return false;
+  })) << name << " has nothing in hand";
+  kill(name);
+}
+
 int Site::logged(const std::string& text) const {
   const std::string all = log();
   int times = 0;
@@ -303,16 +320,24 @@ void Site::expect_progress(int probes) {
   }, kDrain)) << "nothing goes on\n" << log();
 }
 
-std::chrono::milliseconds Site::recovered(std::int64_t since_us) {
+std::chrono::milliseconds Site::recovered(std::int64_t since_us, bool events) {
   const std::string since = "to_timestamp(" + std::to_string(since_us) + " / 1000000.0)";
+  // What began while the fault lasted counts as well: that is what it had in hand.
+  const std::string until = "to_timestamp(" + std::to_string(now_us()) + " / 1000000.0)";
   EXPECT_TRUE(eventually([&] {
     return ask("SELECT count(*) FILTER (WHERE created_at >= " + since + " AND finished_at IS NOT NULL) >= 20 AND "
-               "count(*) FILTER (WHERE created_at < " + since + " AND finished_at IS NULL) = 0 "
+               "count(*) FILTER (WHERE created_at < " + until + " AND finished_at IS NULL) = 0 "
                "FROM romancy.instances WHERE instance_id ~ '^[ps]-'") == "t";
   }, kDrain)) << "work does not go on\n" << log();
-  return std::chrono::milliseconds(count(
+  if (events) {
+    EXPECT_TRUE(eventually([&] { return ask("SELECT count(*) = 0 FROM romancy.outbox WHERE status = 1 AND created_at < " + until) == "t"; }, kDrain)) << log();
+  }
+  const std::int64_t event = !events ? 0 : count(
+      "SELECT ceil(max(extract(epoch FROM delivered_at - greatest(created_at, " + since + "))) * 1000)::bigint "
+      "FROM romancy.outbox WHERE delivered_at > " + since);
+  return std::max(std::chrono::milliseconds(event), std::chrono::milliseconds(count(
       "SELECT ceil(max(extract(epoch FROM finished_at - greatest(created_at, " + since + "))) * 1000)::bigint "
-      "FROM romancy.instances WHERE instance_id ~ '^[ps]-' AND finished_at > " + since));
+      "FROM romancy.instances WHERE instance_id ~ '^[ps]-' AND finished_at > " + since)));
 }
 
 void Site::script_receiver(std::function<std::string(const HttpRequest&)> script) {
@@ -356,7 +381,7 @@ void Site::expect_nothing_lost() {
     EXPECT_EQ(count("SELECT count(*) FROM load.effects a JOIN load.effects b ON b.key = split_part(a.key, '/', 1) || '/1' "
                     "WHERE a.key LIKE 'p-%/0' AND b.at - a.at < interval '19 ms'"), 0);
   }
-  // Each event was delivered, under one id always the same.
+  // Each event was delivered, to a receiver that said so; under one id always the same.
   std::map<std::string, std::string> bodies;
   for (const HttpRequest& request : receiver_->requests()) {
     const auto id = request.headers.find("ce-id");
@@ -365,6 +390,10 @@ void Site::expect_nothing_lost() {
     EXPECT_TRUE(first || seen->second == request.body) << id->second;
   }
   EXPECT_EQ(static_cast<std::int64_t>(bodies.size()), ticks + kSteps * walks);
+  {
+    const std::lock_guard lock(script_mutex_);
+    for (const auto& [id, body] : bodies) EXPECT_TRUE(accepted_.contains(id)) << id << " was sent, and never accepted";
+  }
   EXPECT_EQ(count("SELECT count(*) FROM outbox"), ticks + kSteps * walks);
 
   testing::AssertionResult last = testing::AssertionFailure() << "never asked";
@@ -445,7 +474,7 @@ void run(const Row& row) {
     row.heal(site);
     since = site.now_us();
   }
-  const auto took = site.recovered(since);
+  const auto took = site.recovered(since, row.events);
   const int slack = std::getenv("ROMANCY_FAULTS_STRICT") ? 1 : 10;
   EXPECT_LE(took, row.bound * slack) << row.id << ": work went on after " << took.count() << " ms";
   site.expect_progress();

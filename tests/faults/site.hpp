@@ -22,6 +22,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -70,6 +71,9 @@ class Site {
   int cli(const std::string& arguments, std::string* output = nullptr, const std::string& config = {});
   // Kills it, and waits until another one is ready.
   void kill(const std::string& component, int signal = SIGKILL);
+  // The same at a moment when a worker holds a probe, or the relay an event: else a row whose bound is short would find out
+  // only now and then what becomes of such.
+  void kill_at_work(const std::string& component);
   bool ready(const std::string& component);          // the state is ready, and it hears notifications where it should
   bool all_ready();
   [[nodiscard]] std::string log() const { return supervisor_->log(); }
@@ -94,8 +98,9 @@ class Site {
   void stop_load();                                  // and sends what ends the readers
   std::int64_t probes_done();
   void expect_progress(int probes = 20);             // waits until so many more have been completed
-  // The longest wait of a probe since, once those that were under way at `since_us` and 20 later ones are done.
-  std::chrono::milliseconds recovered(std::int64_t since_us);
+  // `events`: of an event of the outbox too.
+  // The longest wait of a probe since, once all that have begun by now, and 20 later than since, are done.
+  std::chrono::milliseconds recovered(std::int64_t since_us, bool events = false);
   void script_receiver(std::function<std::string(const HttpRequest&)> script);  // in place of 204
   [[nodiscard]] HttpServer& receiver() { return *receiver_; }
   [[nodiscard]] std::size_t deliveries() const { return receiver_->count(); }
@@ -124,6 +129,7 @@ class Site {
   Server* now_at_ = nullptr;
   std::mutex script_mutex_;
   std::function<std::string(const HttpRequest&)> script_;
+  std::set<std::string> accepted_;  // ids of events that were answered with 2xx
   std::unique_ptr<HttpServer> receiver_;
   std::string runtime_dir_, config_, base_toml_;
   std::unique_ptr<Daemon> supervisor_;
@@ -143,6 +149,7 @@ struct Row {
   std::function<void(Site&)> inject;
   std::function<void(Site&)> heal{};                // none: it heals by itself, and the time counts from the fault
   std::function<std::string(Site&)> proof;          // what happened, for the page; empty: nothing did, the row fails
+  bool events = false;                              // the time is taken of events as well
   const char* bound_text = nullptr;                 // where the bound is more than a number
   SiteOptions options{};
 };
