@@ -7,7 +7,7 @@ std::string_view subject(Awaited awaited) {
   switch (awaited) {
     case Awaited::listen: return "LISTEN";
     case Awaited::look: return "the heartbeat";
-    case Awaited::notify: return "NOTIFY";
+    case Awaited::notify:
     case Awaited::echo: return "NOTIFY";
     case Awaited::outside:
     case Awaited::outside_echo: return "NOTIFY on a second connection";

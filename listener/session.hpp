@@ -15,7 +15,8 @@
 //          a pooler that is told so while it runs changes its mode under the connections it has.
 // Promise: whatever ends Live unheard ends it within heartbeat_interval + heartbeat_timeout of silence, and the log says what it
 //          was (diagnosis.hpp).
-// No promise: order across channels; one hint per change (PostgreSQL folds duplicates in a transaction).
+// No promise: order across channels; one hint per change (PostgreSQL folds duplicates in a transaction). A pooler in transaction
+//          mode that hands out the server's own numbers (PgBouncer does not) would not be seen.
 // Failure: any error leads to Backoff, logged once with the delay; the next try is a fresh connection. It never ends
 //          by itself. An impossible event is a bug and aborts.
 #pragma once

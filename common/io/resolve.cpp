@@ -128,7 +128,7 @@ struct Resolve::State : std::enable_shared_from_this<Resolve::State> {
   }
 };
 
-Resolve::Resolve(Loop& loop, std::string name, Done done)
+Resolve::Resolve(Loop& loop, const std::string& name, Done done)
     : state_(std::make_shared<State>(loop, std::move(done))) {
   if (!of_the_loop().take()) {
     state_->answer(no_place(name));

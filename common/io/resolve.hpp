@@ -27,7 +27,7 @@ using Addresses = std::vector<std::string>;  // not empty
 class Resolve {
  public:
   using Done = std::function<void(Result<Addresses>)>;
-  Resolve(Loop& loop, std::string name, Done done);
+  Resolve(Loop& loop, const std::string& name, Done done);
   ~Resolve();
   Resolve(const Resolve&) = delete;
   Resolve& operator=(const Resolve&) = delete;
