@@ -70,8 +70,10 @@ void TimerStore::list_sessions(Reply<std::vector<std::int64_t>> reply) {
 }
 
 void TimerStore::reap_session(std::int64_t session, Reply<std::optional<int>> reply) {
+  static_cast<void>(ROMANCY_TEST_POINT("timer.reap.before"));
   conn_.query(sql::timer::reap_session, pg::Params(session),
               reader<std::optional<int>>("reap_session", std::move(reply), [](const Rows& rows) {
+                if (!rows.is_null(0, 0)) static_cast<void>(ROMANCY_TEST_POINT("timer.reap.after"));
                 return rows.is_null(0, 0) ? std::optional<int>() : std::optional<int>(rows.int32(0, 0));
               }));
 }
@@ -80,7 +82,7 @@ void TimerStore::reap_sessions(bool try_locks, Reply<std::vector<Ended>> reply) 
   static_cast<void>(ROMANCY_TEST_POINT("timer.reap.before"));
   conn_.query(sql::timer::reap_sessions, pg::Params(try_locks),
               reader<std::vector<Ended>>("reap_sessions", std::move(reply), [](const Rows& rows) {
-                static_cast<void>(ROMANCY_TEST_POINT("timer.reap.after"));
+                if (!rows.empty()) static_cast<void>(ROMANCY_TEST_POINT("timer.reap.after"));
                 std::vector<Ended> ended;
                 for (int i = 0; i < rows.size(); ++i) {
                   ended.push_back({rows.int64(i, 0), rows.str(i, 1), rows.int32(i, 2)});

@@ -15,11 +15,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Each of `points` ends one process, once, at the 40th time it comes by.
-void die_at(const char* id, const char* fault, std::vector<std::string> points, const std::function<void(Site&)>& meanwhile = {}) {
+// Each of `points` ends one process, once, at the count-th time it comes by.
+void die_at(const char* id, const char* fault, std::vector<std::string> points, const std::function<void(Site&)>& meanwhile = {},
+            int count = 40, const std::function<void(Site&)>& afterwards = {}) {
   TempDir once;
   std::string what;
-  for (const auto& point : points) what += (what.empty() ? "" : ",") + point + "=crash@40";
+  for (const auto& point : points) what += (what.empty() ? "" : ",") + point + "=crash@" + std::to_string(count);
   const auto reached = [points, dir = once.path()] {
     std::size_t there = 0;
     for (const auto& point : points) there += std::filesystem::exists(dir + "/" + point) ? 1 : 0;
@@ -29,6 +30,7 @@ void die_at(const char* id, const char* fault, std::vector<std::string> points, 
        .inject = [&](Site& s) {
          if (meanwhile) meanwhile(s);
          EXPECT_TRUE(eventually([&] { return reached() == points.size(); })) << reached() << " of " << points.size();
+         if (afterwards) afterwards(s);
          EXPECT_TRUE(eventually([&] { return s.all_ready(); })) << s.log();
        },
        .proof = [&](Site& s) {
@@ -87,6 +89,55 @@ TEST(Faults, P4_ListenerHaltedBetweenListenAndResync) {
          return s.restarts("listener") == 3 && s.logged("no heartbeat") >= 3 ? std::string("killed for it 3 times (hang_timeout: 2 s); work went on by polling") : "";
        },
        .options = {.supervisor = "hang_timeout = \"2s\"\n", .environment = between_listen_and_resync("pause:" + once.path() + "/never", once.path())}});
+}
+
+// Its worker's work goes on all the same: who takes the timer's place looks for itself.
+TEST(Faults, P2_TheTimerDiesAsItEndsTheSessionOfADeadWorker) {
+  die_at("P2i", "the timer dies before and after it ends the session of a dead worker", {"timer.reap.before", "timer.reap.after"},
+         [](Site& s) {
+           s.kill("worker.1");
+           s.kill("worker.2");
+         },
+         1);
+}
+
+TEST(Faults, P2_BeforeAndAfterARefusedDelivery) {
+  die_at("P2j", "the relay dies before and after it notes that the receiver refused an event", {"relay.refuse.before", "relay.refuse.after"},
+         [](Site& s) { s.script_receiver([](const HttpRequest&) { return http_answer(503, "no"); }); }, 5,
+         [](Site& s) { s.script_receiver({}); });
+}
+
+TEST(Faults, P2_BeforeAndAfterTheCommitOfATransactionalActivity) {
+  die_at("P2k", "workers die before and after the COMMIT of a transactional activity", {"resumer.transaction.before", "resumer.transaction.after"},
+         [](Site& s) {
+           s.run_sql("CREATE TABLE load.ledger (key text); GRANT USAGE ON SCHEMA load TO PUBLIC; GRANT ALL ON load.ledger TO PUBLIC");
+           for (int i = 0; i < 100; ++i) s.run_sql("SELECT romancy.start_workflow('ledger', 'null', 'x-ledger-" + std::to_string(i) + "')");
+         },
+         5, [](Site& s) {
+           EXPECT_TRUE(eventually([&] { return s.ask("SELECT count(*) FROM romancy.instances WHERE instance_id LIKE 'x-ledger-%' AND status = 2") == "100"; })) << s.log();
+           EXPECT_EQ(s.ask("SELECT count(*) || ' ' || count(DISTINCT key) FROM load.ledger"), "100 100") << "each once";
+         });
+}
+
+// The child was forked and is in nobody's book: it must not outlive its parent.
+// (The seventh: the migration and five children come before it.)
+TEST(Faults, P2_TheSupervisorDiesRightAfterAFork) {
+  TempDir once;
+  const auto there = [&] { return std::filesystem::exists(once.path() + "/supervisor.fork.after"); };
+  auto before = std::make_shared<std::map<std::string, pid_t>>();
+  run({.id = "P2l", .fault = "the supervisor dies right after it forked a child", .bound = 3s,
+       .inject = [&, before](Site& s) {
+         *before = s.pids();
+         s.supervisor_may_change();
+         ::kill(before->at("worker.1"), SIGKILL);
+         s.supervisor().wait();
+         EXPECT_TRUE(eventually([&] {
+           return std::all_of(before->begin(), before->end(), [](const auto& child) { return process_gone(child.second); });
+         })) << "orphans";
+       },
+       .heal = [](Site& s) { s.start_supervisor(); },
+       .proof = [&, before](Site& s) { return there() && s.pids() != *before ? std::string("nothing was left of it; everything is new") : ""; },
+       .options = {.environment = {{"ROMANCY_TEST_POINTS", "supervisor.fork.after=crash@7"}, {"ROMANCY_TEST_POINTS_ONCE", once.path()}}}});
 }
 
 // fork fails once, while a worker is to be started again.

@@ -89,6 +89,15 @@ const auto stuck = romancy::workflow("stuck", [](Context& ctx, std::string gate)
 const auto dies = romancy::activity("dies", [](romancy::Attempt&) { std::abort(); });
 const auto poison = romancy::workflow("poison", [](Context& ctx) -> Task<> { co_await ctx.run(dies); });
 
+// A line in the database that commits with the result.
+const auto book = romancy::transactional(
+    "book", [](romancy::Transaction& tx, std::string key) { tx.exec("INSERT INTO load.ledger VALUES ($1)", key); },
+    {.retry = {.attempts = 0, .first_interval = 50ms, .max_interval = 500ms}});
+const auto ledger = romancy::workflow("ledger", [](Context& ctx) -> Task<> {
+  const std::string key = ctx.instance_id();
+  co_await ctx.run(book, key);
+});
+
 const auto takes_text = romancy::workflow("takes_text", [](Context& ctx) -> Task<std::string> { co_return co_await ctx.receive<std::string>("text"); });
 
 }  // namespace
@@ -101,5 +110,5 @@ int main(int argc, char** argv) {
   }
   // A row about crash loops: no process begins while the file is there.
   if (std::ifstream(std::string(std::getenv("FAULTS_DIR")) + "/fail_at_start")) std::abort();
-  return romancy::run_worker(argc, argv, {probe, walk, reader, stuck, poison, takes_text}, {effect, stubborn, dies});
+  return romancy::run_worker(argc, argv, {probe, walk, reader, stuck, poison, ledger, takes_text}, {effect, stubborn, dies, book});
 }
