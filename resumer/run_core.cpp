@@ -169,7 +169,12 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
         drop();
         if (undecided_) tell(HistoryKind::compensation_decided, 0, {}, or_null(row.data));
         break;
-      case InboxKind::recover: recovered_.insert(row.id); break;  // counted by the database while unseen: take()
+      case InboxKind::recover:
+        // A death is counted by the database while unread: take(). Connections that were lost are not, and may be many:
+        // left unread they would stand before a cancellation in every look.
+        if (row.data.find("true") != std::string::npos) recovered_.insert(row.id);
+        else drop();
+        break;
       default:
         return refuse("inbox row " + std::to_string(row.id) + ": unknown kind " +
                       std::to_string(static_cast<int>(row.kind)));

@@ -147,7 +147,7 @@ TEST(Faults, P2_ForkFailsOnce) {
        .inject = [](Site& s) { s.kill("worker.1"); },
        .proof = [](Site& s) { return s.logged("a test says so") > 0 ? std::string("tried again") : ""; },
        .options = {.supervisor = "restart_delay_max = \"1s\"\n",
-                   .environment = {{"ROMANCY_TEST_POINTS", "supervisor.fork.before=error@6"}, {"ROMANCY_TEST_POINTS_ONCE", once.path()}}}});
+                   .environment = {{"ROMANCY_TEST_POINTS", "supervisor.fork.before=error@7"}, {"ROMANCY_TEST_POINTS_ONCE", once.path()}}}});
 }
 
 }  // namespace

@@ -188,6 +188,23 @@ TEST(Crash, ThatARunBeganIsNoProgressAndItsDeathsGoOnCounting) {
   EXPECT_EQ(crashes(), 0) << "it got somewhere";
 }
 
+// A look brings the first rows only.
+TEST(Crash, ConnectionsLostDuringOneActivityHideNoCancel) {
+  const auto slow = workflow("slow", [](Context& ctx) -> Task<std::string> { co_return co_await ctx.run(effect, "x"); });
+  auto made = Registry::make({slow}, kActivities);
+  ASSERT_TRUE(made);
+  auto run = Run::make(*made, {"i", "slow", 0}).value();
+  const InboxRow start{1, InboxKind::start, 0, {}, "null", {}, 0};
+  ASSERT_TRUE(run->deliver({&start, 1}));
+  ASSERT_EQ(run->take().activities.size(), 1u);
+  const InboxRow rows[] = {{2, InboxKind::recover, 0, {}, R"({"crash": false})", {}, 0},
+                           {3, InboxKind::recover, 0, {}, R"({"crash": true})", {}, 0}};
+  ASSERT_TRUE(run->deliver(rows));
+  const Output out = run->take();
+  EXPECT_FALSE(out.release);
+  EXPECT_THAT(out.consumed, testing::ElementsAre(2)) << "the death stays, to be counted";
+}
+
 const auto mail = workflow("mail", [](Context& ctx) -> Task<std::string> {
   std::string got;
   ctx.subscribe("news");
