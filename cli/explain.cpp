@@ -1,6 +1,7 @@
 #include "cli/explain.hpp"
 
 #include <algorithm>
+#include <map>
 
 namespace romancy::cli {
 namespace {
@@ -18,9 +19,27 @@ std::string open_waits(const std::vector<Step>& history) {
   return channels;
 }
 
-std::string waits_for(const std::vector<PendingTimer>& timers, const std::string& channels) {
+// "a child of ship", "3 children of ship, 1 of fly": those that have not ended.
+std::string open_children(const std::vector<Step>& history) {
+  std::map<int, std::string> open;  // by operation: there may be thousands
+  for (const Step& step : history) {
+    if (step.kind == "child_started") open.emplace(step.op, step.name);
+    if (step.kind == "child_completed" || step.kind == "child_failed") open.erase(step.op);
+  }
+  std::map<std::string, int> counts;
+  for (const auto& [op, name] : open) ++counts[name];
+  if (open.size() == 1) return "a child of " + open.begin()->second;
+  std::string text;
+  for (const auto& [name, count] : counts) {
+    text += (text.empty() ? "" : ", ") + std::to_string(count) + (text.empty() ? " children" : "") + " of " + name;
+  }
+  return text;
+}
+
+std::string waits_for(const std::vector<PendingTimer>& timers, const std::string& channels, const std::string& children) {
   std::string text;
   if (!channels.empty()) text = "waits for a message on " + channels;
+  if (!children.empty()) text += (text.empty() ? "waits for " : " and for ") + children;
   // The workflow's own time-out is not what it waits for.
   const auto next = std::find_if(timers.begin(), timers.end(), [](const PendingTimer& t) { return t.kind != "expiry"; });
   if (next == timers.end()) return text;
@@ -49,7 +68,7 @@ std::string explain(const Instance& instance, const std::vector<PendingTimer>& t
   if (instance.worker) return "is in the hands of " + *instance.worker;
   const std::string nobody =
       instance.served ? "" : "no living worker serves " + instance.queue + "/" + instance.workflow_name;
-  const std::string waits = waits_for(timers, open_waits(history));
+  const std::string waits = waits_for(timers, open_waits(history), open_children(history));
   if (waits.empty()) return nobody.empty() ? "is ready: the next free worker takes it" : "is ready, but " + nobody;
   return nobody.empty() ? waits : waits + "; then " + nobody;
 }

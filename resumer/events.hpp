@@ -22,6 +22,8 @@ enum class InboxKind : std::int16_t {
   expired = 8,    // the workflow's own time is over (WorkflowOptions::timeout)
   refused = 9,    // op: a subscription that could not be made; name: channel; data: {"type","message"}
   compensate = 10,  // somebody decided about compensations that failed for good; data: {"retry": bool}
+  child_ended = 11,  // op: the child's; data: {"status": "completed", "output"}, or "failed", "cancelled" or "refused"
+                     // (it never began) and {"error": {"type", "message"}}
 };
 
 // What the workflow did and was told: rows of the history, in the order of delivery (seq).
@@ -50,6 +52,11 @@ enum class HistoryKind : std::int16_t {
   left = 21,                // command; name: group
   subscription_refused = 22,   // event; op: the subscribe's; name: channel; data: {"type","message"}
   compensation_decided = 23,   // event, op 0: failed compensations run again, or are given up; data: {"retry": bool}
+  child_started = 24,          // command; name: workflow; data: {"id"}
+  child_completed = 25,        // event; op: the child's; name: workflow; data: its output
+  child_failed = 26,           // event; name: workflow; data: {"type","message"}
+  start_sent = 27,             // command; name: workflow; data: {"id"}: an instance that is no child
+  cancel_sent = 28,            // command; name: the instance's id; data: {"reason"}
 };
 
 // expiry: the workflow's own time-out, op 0.

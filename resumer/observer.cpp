@@ -58,6 +58,11 @@ void tell(Hooks& hooks, HistoryKind kind, const Moment& at) {
     case HistoryKind::left: return hooks.left(at);
     case HistoryKind::subscription_refused: return hooks.subscription_refused(at);
     case HistoryKind::compensation_decided: return hooks.compensation_decided(at);
+    case HistoryKind::child_started: return hooks.child_started(at);
+    case HistoryKind::child_completed: return hooks.child_completed(at);
+    case HistoryKind::child_failed: return hooks.child_failed(at);
+    case HistoryKind::start_sent: return hooks.start_sent(at);
+    case HistoryKind::cancel_sent: return hooks.cancel_sent(at);
   }
 }
 

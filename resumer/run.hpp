@@ -19,6 +19,7 @@
 //              are not recorded, except the first of a policy with max_duration: its row says when the first attempt
 //              began ("first_us").
 //   receive    wait_started, always; then message_received or wait_timed_out.
+//   child      child_started, always; then child_completed or child_failed, whether the code waits for it by then or not.
 //   cancel     cancel_requested: thrown at whatever the code waits for at that point of history. While an activity is
 //              under way (or may have been, in a run that was rebuilt) the row stays in the inbox: first the result is
 //              recorded, then the cancellation. An attempt that fails meanwhile is not tried again.
@@ -85,6 +86,16 @@ struct GroupChange {
   bool on = true;
 };
 
+struct ChildStart {  // an instance this workflow starts
+  std::int32_t op = 0;   // 0: it is no child: nobody is told how it ends, and an id that exists already is well
+  std::string id, workflow, queue, input;
+  bool follows = true;   // it is cancelled when this instance ends
+};
+
+struct CancelRequest {  // of another instance; an unknown or finished one is left alone
+  std::string id, reason;
+};
+
 struct ActivityStart {
   std::int32_t op = 0;
   int attempt = 1;
@@ -116,6 +127,8 @@ struct Output {
   std::vector<SubscriptionChange> subscriptions;
   std::vector<Outgoing> messages;
   std::vector<OutboxRow> outbox;
+  std::vector<ChildStart> children;
+  std::vector<CancelRequest> cancels;
   std::vector<ActivityStart> activities;      // to start after the commit
   std::vector<std::int32_t> stopped;          // activities under way nobody waits for any more: ask them to stop
   Status status = Status::running;

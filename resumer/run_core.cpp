@@ -29,7 +29,7 @@ Result<std::unique_ptr<Run>> Run::make(const Registry& registry, RunInfo info) {
 bool Output::empty() const {
   return history.empty() && timers.empty() && timers_over.empty() && waits.empty() && given_back.empty() &&
          groups.empty() && consumed.empty() && seen.empty() && subscriptions.empty() && messages.empty() &&
-         outbox.empty();
+         outbox.empty() && children.empty() && cancels.empty();
 }
 
 RunCore::RunCore(const Registry& registry, WorkflowRef workflow, RunInfo info)
@@ -98,6 +98,14 @@ bool RunCore::match(const HistoryRow& row) {
       return answers(Waits::sleep);
     case HistoryKind::message_received:
     case HistoryKind::wait_timed_out: return answers(Waits::message);
+    case HistoryKind::child_completed:
+    case HistoryKind::child_failed: {
+      const auto child = children_.find(row.op);
+      return child != children_.end() && child->second.workflow == row.name && !child->second.ended;
+    }
+    case HistoryKind::child_started:
+    case HistoryKind::start_sent:
+    case HistoryKind::cancel_sent:
     case HistoryKind::timer_started:
     case HistoryKind::wait_started:
     case HistoryKind::subscribed:
@@ -175,6 +183,19 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
         if (row.data.find("true") != std::string::npos) recovered_.insert(row.id);
         else drop();
         break;
+      case InboxKind::child_ended: {
+        drop();
+        const auto child = children_.find(row.op);
+        if (child == children_.end() || child->second.ended || finished()) break;
+        const auto end = parse_json(or_null(row.data), "inbox row " + std::to_string(row.id));
+        if (!end || !end->is_object()) return refuse("inbox row " + std::to_string(row.id) + ": not the end of a child");
+        if (end->value("status", "") == "completed") {
+          tell(HistoryKind::child_completed, row.op, child->second.workflow, dump_json(end->value("output", Json())));
+        } else {
+          tell(HistoryKind::child_failed, row.op, child->second.workflow, dump_json(end->value("error", Json::object())));
+        }
+        break;
+      }
       default:
         return refuse("inbox row " + std::to_string(row.id) + ": unknown kind " +
                       std::to_string(static_cast<int>(row.kind)));
@@ -413,6 +434,7 @@ std::string RunCore::doing() const {
       case Waits::activity: waits += "activity '" + open.name + "'"; break;
       case Waits::sleep: waits += "sleep"; break;
       case Waits::message: waits += "a message on channel '" + open.name + "'"; break;
+      case Waits::child: waits += "a child of workflow '" + open.name + "'"; break;
     }
     waits += " (operation " + std::to_string(op) + ")";
   }

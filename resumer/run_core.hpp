@@ -41,7 +41,7 @@ class RunCore final : public Run, private detail::Host {
   [[nodiscard]] std::vector<std::int32_t> under_way() const override;
 
  private:
-  enum class Waits { activity, sleep, message };
+  enum class Waits { activity, sleep, message, child };
   enum class Phase {
     waiting,    // for a timer or a message
     to_start,   // an activity for the next take()
@@ -50,7 +50,7 @@ class RunCore final : public Run, private detail::Host {
   };
   struct Open {  // an ask that was opened and not answered
     Waits waits{};
-    std::string name;            // activity, channel, or "sleep"
+    std::string name;            // activity, channel, the child's workflow, or "sleep"
     detail::Ask* ask = nullptr;  // none: a compensation
     Phase phase = Phase::waiting;
     bool timed = false;     // there is a row of deadlines for it
@@ -74,6 +74,12 @@ class RunCore final : public Run, private detail::Host {
     std::int32_t op = 0;
     bool competing = false;
     std::string refused{};  // why it could not
+  };
+  struct Child {
+    std::string workflow, id;
+    bool follows = true;
+    std::int32_t awaited_by = 0;           // the operation of the ask that waits for its end; 0: none
+    std::optional<detail::Answer> ended{};
   };
   struct EndRequest {  // somebody, or a limit, wants the workflow to stop
     std::optional<std::int64_t> inbox_id;
@@ -104,6 +110,7 @@ class RunCore final : public Run, private detail::Host {
   void drive();
   void over(std::int32_t op, const Open& open);
   void leave(std::int32_t op, const Open& open);
+  void told_child(std::int32_t op, detail::Answer ended);
 
   // run_end.cpp: the end of the workflow, and its compensations
   void body_ended();
@@ -123,12 +130,17 @@ class RunCore final : public Run, private detail::Host {
                   std::optional<std::int64_t> at_micros) override;
   void open_receive(detail::Ask& ask, const std::string& channel, std::optional<std::chrono::microseconds> within,
                     bool subscribe) override;
+  void open_child(detail::Ask& ask, detail::NewInstance child) override;
+  void open_child_end(detail::Ask& ask, std::int32_t child) override;
   void withdraw(std::int32_t op) noexcept override;
   void strike() override;
   void subscribe(std::string_view channel, bool on, bool competing) override;
   void join(std::string_view group, bool on) override;
   void publish(detail::Publication publication) override;
   void send_event(std::string_view type, std::string_view source, std::string data, std::string content_type) override;
+  Started start_child(detail::NewInstance child) override;
+  std::string start_workflow(detail::NewInstance instance) override;
+  void cancel_workflow(std::string_view instance_id, std::string_view reason) override;
   void compensate_with(const std::string& activity, std::string input) override;
   void forget_compensations() override;
   [[noreturn]] void recur(std::string input) override;
@@ -148,6 +160,8 @@ class RunCore final : public Run, private detail::Host {
   void need_room(std::int32_t op) const;  // throws when its history is full
   History::Command command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);
   bool cancelled_here(detail::Ask& ask);
+  void begin_child(std::int32_t op, detail::NewInstance child, std::int32_t awaited_by);
+  void name_instance(std::int32_t op, detail::NewInstance& instance, const char* call) const;
   // A loop that catches everything around its waits would never come back: so often it may go on after it was told one
   // thing. It has compensations and an end like any other that failed.
   static constexpr int kMostRefusals = 200'000;
@@ -173,6 +187,7 @@ class RunCore final : public Run, private detail::Host {
   std::set<std::int64_t> recovered_;         // inbox ids of recover rows, kept until the run makes progress
   std::vector<EndRequest> held_;             // wait for an activity: a cancellation, an expiry; the first will be told
   std::map<std::string, Channel> channels_;
+  std::map<std::int32_t, Child> children_;   // of this generation, by the operation that started them
   std::vector<Compensation> compensations_;  // to run, the last one first
   std::optional<Compensation> undoing_;      // the one under way
   bool undecided_ = false;                   // compensations failed for good: somebody must say what shall be

@@ -75,6 +75,79 @@ void RunCore::open_receive(detail::Ask& ask, const std::string& channel,
                  Open{.waits = Waits::message, .name = channel, .ask = &ask, .timed = within.has_value(), .listed = competing});
 }
 
+// An id of its own tells a child from all others, in this generation and every other; one that would be too long is a
+// hash of where it is.
+void RunCore::name_instance(std::int32_t op, detail::NewInstance& instance, const char* call) const {
+  const std::string what(call);
+  check_name(what + ": workflow", instance.workflow);
+  check_name(what + ": queue", instance.queue);
+  if (instance.id.empty()) {
+    instance.id = info_.instance_id + "/" + (info_.generation > 0 ? std::to_string(info_.generation) + "." : "") +
+                  std::to_string(op);
+    if (!name_problem(instance.id).empty()) instance.id = operation_uuid(info_.instance_id, op, info_.generation);
+  }
+  check_name(what + ": id", instance.id);
+}
+
+// Throws Abandoned at a mismatch.
+void RunCore::begin_child(std::int32_t op, detail::NewInstance child, std::int32_t awaited_by) {
+  const auto done = command(HistoryKind::child_started, op, child.workflow, dump_json(Json{{"id", child.id}}));
+  children_.emplace(op, Child{.workflow = child.workflow, .id = child.id, .follows = child.follows, .awaited_by = awaited_by});
+  if (done.played) return;
+  pending_.children.push_back({op, std::move(child.id), std::move(child.workflow), std::move(child.queue),
+                               std::move(child.input), child.follows});
+}
+
+void RunCore::open_child(detail::Ask& ask, detail::NewInstance child) {
+  if (refused("child")) return;
+  name_instance(ask.op(), child, "child");
+  if (history_.broken() || cancelled_here(ask)) return;
+  const std::string workflow = child.workflow;
+  begin_child(ask.op(), std::move(child), ask.op());
+  opens_.emplace(ask.op(), Open{.waits = Waits::child, .name = workflow, .ask = &ask});
+}
+
+void RunCore::open_child_end(detail::Ask& ask, std::int32_t op) {
+  if (refused("result")) return;
+  if (history_.broken() || cancelled_here(ask)) return;
+  Child& child = children_.at(op);
+  if (child.ended) return ask.answer(*child.ended);
+  if (child.awaited_by != 0) throw std::logic_error("romancy::Child: awaited by two at once");
+  child.awaited_by = ask.op();
+  opens_.emplace(ask.op(), Open{.waits = Waits::child, .name = child.workflow, .ask = &ask});
+}
+
+detail::Host::Started RunCore::start_child(detail::NewInstance child) {
+  if (refused("start_child")) return {0, {}};
+  const std::int32_t op = next_op();
+  name_instance(op, child, "start_child");
+  std::string id = child.id;
+  begin_child(op, std::move(child), 0);
+  return {op, std::move(id)};
+}
+
+std::string RunCore::start_workflow(detail::NewInstance instance) {
+  if (refused("start_workflow")) return {};
+  const std::int32_t op = next_op();
+  name_instance(op, instance, "start_workflow");
+  std::string id = instance.id;
+  const auto done = command(HistoryKind::start_sent, op, instance.workflow, dump_json(Json{{"id", id}}));
+  if (!done.played) {
+    pending_.children.push_back({0, id, std::move(instance.workflow), std::move(instance.queue),
+                                 std::move(instance.input), false});
+  }
+  return id;
+}
+
+void RunCore::cancel_workflow(std::string_view instance_id, std::string_view reason) {
+  if (refused("cancel_workflow")) return;
+  check_name("cancel_workflow: instance_id", instance_id);
+  if (reason.size() > 4096) throw BadData("cancel_workflow: reason: longer than 4096 bytes");
+  const auto done =
+      command(HistoryKind::cancel_sent, next_op(), instance_id, dump_json(Json{{"reason", std::string(reason)}}));
+  if (!done.played) pending_.cancels.push_back({std::string(instance_id), std::string(reason)});
+}
+
 void RunCore::withdraw(std::int32_t op) noexcept {
   const auto found = opens_.find(op);
   if (found == opens_.end()) return;

@@ -214,6 +214,8 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
   struct { Int run; Text name; std::vector<bool> on; } g;
   struct { Int run; Text channel, data, metadata; std::vector<std::optional<std::string>> target, group; } m;
   struct { Int run; Text event_id, type, source, data, content_type; } o;
+  struct { Int run, op; Text id, workflow, queue, input; std::vector<bool> follows; } c;
+  struct { Int run; Text id, reason; } cancel;
 
   int run = 0;
   for (const CommitItem* item : items) {
@@ -277,6 +279,20 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
       o.data.push_back(event.data);
       o.content_type.push_back(event.content_type);
     }
+    for (const ChildStart& child : out.children) {
+      c.run.push_back(run);
+      c.op.push_back(child.op);
+      c.id.push_back(child.id);
+      c.workflow.push_back(child.workflow);
+      c.queue.push_back(child.queue);
+      c.input.push_back(child.input.empty() ? "null" : child.input);
+      c.follows.push_back(child.follows);
+    }
+    for (const CancelRequest& request : out.cancels) {
+      cancel.run.push_back(run);
+      cancel.id.push_back(request.id);
+      cancel.reason.push_back(request.reason);
+    }
   }
   return pg::Params(session, ids, tokens, statuses, releases, notes,                       //
                     h.run, h.seq, h.op, h.kind, h.name, h.data,                            //
@@ -286,7 +302,9 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
                     sub.run, sub.op, sub.channel, sub.on, sub.mode,                        //
                     g.run, g.name, g.on,                                                   //
                     m.run, m.channel, m.data, m.metadata, m.target, m.group,               //
-                    o.run, o.event_id, o.type, o.source, o.data, o.content_type, inbox_limit);
+                    o.run, o.event_id, o.type, o.source, o.data, o.content_type,             //
+                    c.run, c.op, c.id, c.workflow, c.queue, c.input, c.follows,            //
+                    cancel.run, cancel.id, cancel.reason, inbox_limit);
 }
 
 }  // namespace romancy::resumer

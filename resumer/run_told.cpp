@@ -80,6 +80,14 @@ void RunCore::told(HistoryKind kind, std::int32_t op, const std::string& data) {
       }
       break;
     }
+    case HistoryKind::child_completed: told_child(op, {.kind = Answer::Kind::value, .data = data}); break;
+    case HistoryKind::child_failed: {
+      const Json row = parsed(data);
+      told_child(op, {.kind = Answer::Kind::failed,
+                      .error_type = text_of(row, "type"),
+                      .error_message = text_of(row, "message")});
+      break;
+    }
     case HistoryKind::message_received: answer(op, {.kind = Answer::Kind::value, .data = data}); break;
     case HistoryKind::wait_timed_out:
       opens_.at(op).timed = false;
@@ -133,6 +141,14 @@ void RunCore::told_refused(std::int32_t op, const std::string& data) {
   for (const std::int32_t at : struck) answer(at, refusal(name));
 }
 
+// Nobody may wait for it yet, or ever.
+void RunCore::told_child(std::int32_t op, Answer ended) {
+  Child& child = children_.at(op);
+  ended.instance_id = child.id;
+  child.ended = ended;
+  if (const auto by = std::exchange(child.awaited_by, 0); by != 0) answer(by, std::move(ended));
+}
+
 detail::Answer RunCore::refusal(const std::string& channel) const {
   return {.kind = Answer::Kind::failed,
           .error_type = "ChannelModeConflict",
@@ -153,6 +169,19 @@ void RunCore::answer(std::int32_t op, Answer answer) {
 // Nobody waits for this any more, and it may be under way.
 void RunCore::leave(std::int32_t op, const Open& open) {
   if (open.waits == Waits::activity && open.phase == Phase::under_way) pending_.stopped.push_back(op);
+  if (open.waits != Waits::child) return;
+  const auto own = children_.find(op);
+  if (own == children_.end()) {  // of a child that was started apart: only the wait ends
+    for (auto& [at, child] : children_) {
+      if (child.awaited_by == op) child.awaited_by = 0;
+    }
+    return;
+  }
+  own->second.awaited_by = 0;
+  // What the code does when it is told a recorded event was committed together with that event.
+  if (!own->second.follows || in_replay_) return;
+  if (std::erase_if(pending_.children, [&](const ChildStart& start) { return start.op == op; }) == 0)
+    pending_.cancels.push_back({own->second.id, "its parent does not wait for it any more"});
 }
 
 void RunCore::drive() {

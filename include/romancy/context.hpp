@@ -8,6 +8,7 @@
 //   ctx.compensate_with(refund, receipt)                runs, newest first, if what follows fails or is cancelled
 //   ctx.now(), ctx.random(), ctx.uuid(), side_effect()  the same in every replay
 //   ctx.when_all, when_any, start; romancy::Scope       several things at once (concurrent.hpp)
+//   ctx.child, start_child, start_workflow              other workflows (children.hpp)
 //   ctx.recur(next_input)                               a new beginning with an empty history
 //
 // Every one of them is safe in replay. Each takes an operation number when it is awaited (or called, where there is
@@ -40,6 +41,7 @@
 
 #include <romancy/activity.hpp>
 #include <romancy/channel.hpp>
+#include <romancy/children.hpp>
 #include <romancy/concurrent.hpp>
 #include <romancy/detail/coroutine.hpp>
 #include <romancy/detail/host.hpp>
@@ -380,6 +382,51 @@ class Context {
     host_.send_event(type, source, detail::to_text(data, "event " + std::string(type)), options.content_type);
   }
 
+  // ---- other workflows: see children.hpp ----
+  // co_await starts it and gives its output, or throws ChildError.
+  template <detail::Startable W>
+    requires(!std::is_void_v<typename W::Input>)
+  [[nodiscard]] detail::RunChild<typename W::Output> child(const W& workflow, const typename W::Input& input,
+                                                           ChildOptions options = {}) {
+    return {host_, detail::new_instance(workflow, input_of(workflow, input), options)};
+  }
+  template <detail::Startable W>
+    requires(std::is_void_v<typename W::Input>)
+  [[nodiscard]] detail::RunChild<typename W::Output> child(const W& workflow, ChildOptions options = {}) {
+    return {host_, detail::new_instance(workflow, "null", options)};
+  }
+  template <detail::Startable W>
+    requires detail::kMustBeNamed<typename W::Input>
+  void child(const W&, typename W::Input&&, ChildOptions = {}) = delete;  // g++ 12: name the input (see top)
+  // Starts it with the next commit, whether anybody waits for its result() or not.
+  template <detail::Startable W>
+    requires(!std::is_void_v<typename W::Input>)
+  Child<typename W::Output> start_child(const W& workflow, const typename W::Input& input, ChildOptions options = {}) {
+    return {host_, workflow.name(),
+            host_.start_child(detail::new_instance(workflow, input_of(workflow, input), options))};
+  }
+  template <detail::Startable W>
+    requires(std::is_void_v<typename W::Input>)
+  Child<typename W::Output> start_child(const W& workflow, ChildOptions options = {}) {
+    return {host_, workflow.name(), host_.start_child(detail::new_instance(workflow, "null", options))};
+  }
+  // An instance that is no child, with the next commit; its id. As start_workflow() in SQL: an id that exists already
+  // means that instance.
+  template <detail::Startable W>
+    requires(!std::is_void_v<typename W::Input>)
+  std::string start_workflow(const W& workflow, const typename W::Input& input, ChildOptions options = {}) {
+    return host_.start_workflow(detail::new_instance(workflow, input_of(workflow, input), options));
+  }
+  template <detail::Startable W>
+    requires(std::is_void_v<typename W::Input>)
+  std::string start_workflow(const W& workflow, ChildOptions options = {}) {
+    return host_.start_workflow(detail::new_instance(workflow, "null", options));
+  }
+  // Asks another instance to stop and compensate. An unknown or finished one: nothing happens. Reason: up to 4096 bytes.
+  void cancel_workflow(std::string_view instance_id, std::string_view reason = {}) {
+    host_.cancel_workflow(instance_id, reason);
+  }
+
   // ---- several things at once: see concurrent.hpp ----
   // co_await gives a std::tuple of their results (std::monostate for void), or throws what failed first; then, and when
   // this code is cancelled, the others are taken back.
@@ -477,6 +524,10 @@ class Context {
   template <class In, class Out>
   static std::string text(const Activity<In, Out>& activity, const In& input) {
     return detail::to_text(input, "input of activity " + activity.name());
+  }
+  template <class W>
+  static std::string input_of(const W& workflow, const typename W::Input& input) {
+    return detail::to_text(input, "input of workflow " + workflow.name());
   }
   template <class Result, class Part, class... Args>
   static Result within(Context& ctx, std::shared_ptr<detail::Scope> scope, Part part, Args... args) {

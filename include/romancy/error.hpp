@@ -4,6 +4,7 @@
 //                   TimedOut           nothing arrived on the channel within the time given to receive()
 //                   WorkflowCancelled  somebody cancelled this instance (or this part of it); not a std::exception, see
 //                                      below
+//                   ChildError         a child workflow failed, was cancelled, or could not be started
 //                   ChannelModeConflict  the channel is used in another mode
 //                   SideEffectError    what ctx.side_effect() was given threw
 //                   BadData            a JSON value does not convert; the text names the field
@@ -56,6 +57,25 @@ class ActivityError : public std::runtime_error {
  private:
   std::string activity_, type_, message_;
   int attempt_;
+};
+
+// Thrown by `co_await ctx.child(..)` and `co_await child.result()`. Safe in replay.
+class ChildError : public std::runtime_error {
+ public:
+  ChildError(std::string workflow, std::string id, std::string type, std::string message)
+      : std::runtime_error("child " + id + " of workflow " + workflow + ": " + type + ": " + message),
+        workflow_(std::move(workflow)), id_(std::move(id)), type_(std::move(type)), message_(std::move(message)) {}
+
+  [[nodiscard]] const std::string& workflow() const noexcept { return workflow_; }
+  [[nodiscard]] const std::string& id() const noexcept { return id_; }
+  // What the child failed with. Ours: "WorkflowCancelled" (it was cancelled; message(): the reason), "ChildRefused" (an
+  // instance with its id exists, or is being started by a transaction that is open), "BadData" (its output does not
+  // convert).
+  [[nodiscard]] const std::string& type() const noexcept { return type_; }
+  [[nodiscard]] const std::string& message() const noexcept { return message_; }
+
+ private:
+  std::string workflow_, id_, type_, message_;
 };
 
 // Thrown by `co_await ctx.receive(channel, {.within = ..})` when the time was over first.

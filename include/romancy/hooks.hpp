@@ -26,7 +26,7 @@ class Hooks {
     int generation = 0;
     std::int64_t seq = 0;    // the row of history; 0: no row
     std::int32_t op = 0;     // the operation; 0: the instance itself
-    std::string_view name;   // of the activity, channel, group, event type, side effect; "sleep" or "retry" for timers
+    std::string_view name;   // of the activity, channel, group, event type, side effect, child's workflow; "sleep" or "retry" for timers
     std::string_view data;   // JSON: the input, the result, the error, the message ..
     std::chrono::system_clock::time_point at;  // by the database's clock: of the commit
   };
@@ -58,7 +58,14 @@ class Hooks {
   virtual void message_received(const Moment&) {}
   virtual void wait_timed_out(const Moment&) {}
 
+  // ---- children; name: their workflow ----
+  virtual void child_started(const Moment&) {}           // data: {"id"}
+  virtual void child_completed(const Moment&) {}         // data: its output
+  virtual void child_failed(const Moment&) {}            // data: {"type", "message"}; also cancelled, or refused
+
   // ---- what it did ----
+  virtual void start_sent(const Moment&) {}              // of an instance that is no child
+  virtual void cancel_sent(const Moment&) {}             // name: the instance's id
   virtual void subscribed(const Moment&) {}
   virtual void unsubscribed(const Moment&) {}
   virtual void subscription_refused(const Moment&) {}

@@ -78,6 +78,8 @@ class WorkflowRef {
 template <class In, class Out>
 class Workflow : public WorkflowRef {
  public:
+  using Input = In;
+  using Output = Out;
   using WorkflowRef::WorkflowRef;
 };
 

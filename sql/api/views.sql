@@ -4,8 +4,8 @@
 -- Columns that cost a look elsewhere (input, output, error, names) are scalar subqueries: not selected, not computed;
 -- and a name that stands twice in routes does not double a row.
 
-DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, channels, timers,
-  outbox_events, workers;
+DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, channels,
+  timers, outbox_events, workers;
 
 -- Index for one instance: pk of instances, pk of history, routes_id. For a list: none but routes_id.
 CREATE VIEW workflow_instances AS
@@ -38,7 +38,8 @@ $$
   SELECT (ARRAY['started', 'activity_completed', 'activity_failed', 'activity_retry', 'timer_started', 'timer_fired',
                 'wait_started', 'message_received', 'wait_timed_out', 'subscribed', 'unsubscribed', 'published',
                 'event_sent', 'side_effect', 'cancel_requested', 'completed', 'failed', 'cancelled', 'recurred',
-                'joined', 'left', 'subscription_refused', 'compensation_decided'])[kind]
+                'joined', 'left', 'subscription_refused', 'compensation_decided', 'child_started', 'child_completed',
+                'child_failed', 'start_sent', 'cancel_sent'])[kind]
 $$;
 
 -- Of the present generation. Index for one instance: pk of history.
@@ -55,6 +56,12 @@ SELECT h.instance_id, h.generation, h.seq, h.op, history_kind(h.kind) AS kind, h
 CREATE VIEW workflow_groups AS
 SELECT m.group_name, m.instance_id
   FROM group_members m;
+
+-- Children, while they and their parents are active. follows: cancelled when the parent ends.
+-- Index for one parent: children_parent; for one child: pk of children.
+CREATE VIEW workflow_children AS
+SELECT c.parent_id, c.child_id AS instance_id, c.follows
+  FROM children c;
 
 -- Channels that somebody subscribes to, or that are competing. queued: messages nobody has got yet; waiting: receives
 -- that wait for one (not those of stuck instances). Index for one channel: pk of each of the tables, and channel_waits_queue.

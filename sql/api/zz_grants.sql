@@ -33,8 +33,8 @@ BEGIN
       'history_kind TO %I',
       v_client);
     EXECUTE format(
-      'GRANT SELECT ON workflow_instances, workflow_history, workflow_history_archive, workflow_groups, channels, timers, '
-      'outbox_events, workers, schema_version TO %I',
+      'GRANT SELECT ON workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, channels, '
+      'timers, outbox_events, workers, schema_version TO %I',
       v_client);
   END IF;
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_worker) THEN
@@ -45,7 +45,7 @@ BEGIN
     EXECUTE format('GRANT INSERT ON routes, history TO %I', v_worker);
     EXECUTE format(
       'GRANT INSERT, UPDATE, DELETE ON sessions, stuck, claims, inbox, pokes, deadlines, subscriptions, '
-      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox TO %I',
+      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox, children TO %I',
       v_worker);
     EXECUTE format('GRANT UPDATE ON instances TO %I', v_worker);
   END IF;

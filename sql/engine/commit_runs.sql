@@ -30,7 +30,7 @@
 -- Callers: resumer; activity threads for one run. Commit: synchronous, always (promise 5).
 -- Index: primary keys, and those by instance_id. Locks: instances in id order, waiting; then rows only the holder
 -- changes, deadlines and waits (a timer that fires and a matcher hold those for a moment, and never wait), channels
--- (change_subscriptions).
+-- (change_subscriptions), ids of new instances, children (end_children).
 CREATE OR REPLACE FUNCTION commit_runs(
   session_id bigint, ids text[], tokens bigint[], statuses smallint[], releases boolean[], notes text[],
   h_run int[], h_seq bigint[], h_op int[], h_kind smallint[], h_name text[], h_data text[],
@@ -44,6 +44,8 @@ CREATE OR REPLACE FUNCTION commit_runs(
   g_run int[], g_group text[], g_on boolean[],
   m_run int[], m_channel text[], m_data text[], m_metadata text[], m_target text[], m_group text[],
   o_run int[], o_event_id text[], o_type text[], o_source text[], o_data text[], o_content_type text[],
+  c_run int[], c_op int[], c_id text[], c_workflow text[], c_queue text[], c_input text[], c_follows boolean[],
+  cancel_run int[], cancel_id text[], cancel_reason text[],
   inbox_limit int)
 RETURNS TABLE (run int, accepted boolean, released boolean, inbox jsonb, clock_us bigint)
 LANGUAGE plpgsql VOLATILE AS
@@ -210,6 +212,10 @@ BEGIN
          AND last.wanted;
     END IF;
 
+    -- Before what may be for them: messages, and cancellations.
+    IF cardinality(c_run) > 0 THEN
+      PERFORM start_children(ids, v_acc, c_run, c_op, c_id, c_workflow, c_queue, c_input, c_follows);
+    END IF;
     IF cardinality(m_run) > 0 THEN
       FOR v_message IN
         SELECT x.channel, x.data, x.metadata, x.target, x.group_name
@@ -236,11 +242,20 @@ BEGIN
         WHERE v_acc[x.run];
     END IF;
 
+    IF cardinality(cancel_run) > 0 THEN
+      PERFORM send_cancels(array_agg(x.id ORDER BY x.n), array_agg(x.reason ORDER BY x.n))
+         FROM unnest(cancel_run, cancel_id, cancel_reason) WITH ORDINALITY x (run, id, reason, n)
+        WHERE v_acc[x.run];
+    END IF;
+
     SELECT array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] IN (2, 3, 4)),
            array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] = 5),
            array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] = 7)
       INTO v_ended, v_parked, v_recurred
       FROM unnest(v_held) n;
+    IF v_ended IS NOT NULL OR v_recurred IS NOT NULL THEN
+      PERFORM end_children(coalesce(v_ended, '{}'), coalesce(v_recurred, '{}'));
+    END IF;
     IF v_ended IS NOT NULL THEN
       DELETE FROM channel_waits WHERE instance_id = ANY (v_ended);
       PERFORM clear_inbox(v_ended);
@@ -253,7 +268,7 @@ BEGIN
       -- These wait for a timer that fires and for a matcher; what they put into the inbox the next statement sees.
       DELETE FROM deadlines WHERE instance_id = ANY (v_recurred);
       DELETE FROM channel_waits WHERE instance_id = ANY (v_recurred);
-      DELETE FROM inbox WHERE instance_id = ANY (v_recurred) AND seen IN (false, true) AND kind IN (3, 4, 5, 8, 9);
+      DELETE FROM inbox WHERE instance_id = ANY (v_recurred) AND seen IN (false, true) AND kind IN (3, 4, 5, 8, 9, 11);
       INSERT INTO inbox (instance_id, kind, op, data)
       SELECT ids[x.run], 1, (SELECT i.generation + 1 FROM instances i WHERE i.instance_id = ids[x.run]), x.data::jsonb
         FROM unnest(h_run, h_kind, h_data) x (run, kind, data)

@@ -51,6 +51,11 @@ $$
                         AND i.status = ANY (CASE WHEN w.parked THEN '{5}' ELSE '{1,6}'::int[] END))
       OR NOT EXISTS (SELECT FROM subscriptions s WHERE s.channel = w.channel AND s.instance_id = w.instance_id)
   UNION ALL
+  SELECT 'I9: a child and its parent are active', c.child_id, 'parent ' || c.parent_id
+    FROM children c
+   WHERE NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = c.child_id AND i.status IN (1, 5, 6))
+      OR NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = c.parent_id AND i.status IN (1, 5, 6))
+  UNION ALL
   SELECT 'I8: a message that has to be sent on implies a channel poke', m.channel, 'message ' || m.message_id
     FROM (SELECT d.channel, d.message_id FROM deferred_messages d
           UNION ALL

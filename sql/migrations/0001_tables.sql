@@ -78,7 +78,7 @@ CREATE TABLE inbox (
   seen        boolean     NOT NULL DEFAULT false,  -- a run looked at it and left it: it wakes nobody any more
   id          bigint      GENERATED ALWAYS AS IDENTITY,
   kind        smallint    NOT NULL,  -- 1 start 2 message 3 timer 4 timeout 5 retry 6 cancel 7 recover 8 expired
-                                     -- 9 refused 10 compensate
+                                     -- 9 refused 10 compensate 11 child_ended
   op          int         NOT NULL DEFAULT 0,  -- of a message: not 0 when it came from a competing channel; of a
                                                -- start: the generation it begins, others pay no heed to it
   name        text,
@@ -211,6 +211,16 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_due ON outbox (next_attempt_at, seq) WHERE status = 1;
 CREATE INDEX outbox_held ON outbox (session_id) WHERE session_id IS NOT NULL;
 
+-- Instances that instances started, exactly while both are active (end_children).
+CREATE TABLE children (
+  child_id  text    NOT NULL,
+  parent_id text    NOT NULL,
+  op        int     NOT NULL,  -- the parent's operation that waits for the end; 0: none any more, the parent recurred
+  follows   boolean NOT NULL,  -- it is cancelled when its parent ends
+  CONSTRAINT children_pkey PRIMARY KEY (child_id)
+);
+CREATE INDEX children_parent ON children (parent_id);
+
 -- Queues turn over completely: vacuum by count, at once, at full speed; and never truncate, because truncation takes
 -- an exclusive lock.
 ALTER TABLE pokes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
@@ -228,6 +238,8 @@ ALTER TABLE channel_queue SET (autovacuum_vacuum_scale_factor = 0, autovacuum_va
 ALTER TABLE channel_waits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE deferred_messages SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE children SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE instances SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);

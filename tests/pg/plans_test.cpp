@@ -95,7 +95,9 @@ class Plans : public Storage {
                       .over = {7},
                       .subscriptions = {{"news", true}, {"old", false}},
                       .messages = n == first ? std::vector<Did::Message>{{"x", "1", ""}} : std::vector<Did::Message>{},
-                      .outbox = {"e" + std::to_string(n)}});
+                      .outbox = {"e" + std::to_string(n)},
+                      .children = {{7, "child" + id(n), "{}", true, "x"}, {8, "sibling" + id(n), "{}", false, "x"}},
+                      .cancels = {{"old" + std::to_string(n + 1), "enough"}}});
     }
     return runs;
   }

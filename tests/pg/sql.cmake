@@ -4,6 +4,7 @@ romancy_test(test_sql pg
     ${CMAKE_CURRENT_LIST_DIR}/storage.cpp
     ${CMAKE_CURRENT_LIST_DIR}/api_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/channels_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/children_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/channels_stress_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/holes_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/transactions_test.cpp

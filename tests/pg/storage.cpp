@@ -45,6 +45,8 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
   Column sub_op("int"), sub_mode("smallint"), w_run("int"), w_op("int"), w_channel("text");
   Column g_run("int"), g_name("text"), g_on("boolean"), m_group("text");
   Column m_run("int"), m_channel("text"), m_data("text"), m_metadata("text"), m_target("text");
+  Column c_run("int"), c_op("int"), c_id("text"), c_workflow("text"), c_queue("text"), c_input("text"), c_follows("boolean");
+  Column cancel_run("int"), cancel_id("text"), cancel_reason("text");
   Column o_run("int"), o_id("text"), o_type("text"), o_source("text"), o_data("text"), o_content("text");
   for (int run = 1; const Did& did : runs) {
     ids.add(did.id), tokens.add(did.token), statuses.add(did.status), releases.add(did.release);
@@ -74,6 +76,13 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
       o_run.add(run), o_id.add(id), o_type.add(std::string("type")), o_source.add(std::string("source"));
       o_data.add(std::string("{}")), o_content.add(std::string("application/json"));
     }
+    for (const auto& c : did.children) {
+      c_run.add(run), c_op.add(c.op), c_id.add(c.id), c_workflow.add(c.workflow), c_queue.add(std::string("default"));
+      c_input.add(c.input), c_follows.add(c.follows);
+    }
+    for (const auto& cancel : did.cancels) {
+      cancel_run.add(run), cancel_id.add(cancel.id), cancel_reason.add(cancel.reason);
+    }
     ++run;
   }
   std::string sql = "SELECT run, accepted, released, inbox FROM commit_runs(" + std::to_string(session);
@@ -82,7 +91,8 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
         &consumed_id, &seen_run, &seen_id, &back_run, &back_id, &t_run, &t_op, &t_kind, &t_after, &t_at, &over_run,
         &over_op, &w_run, &w_op, &w_channel, &sub_run, &sub_op, &sub_channel, &sub_on, &sub_mode, &g_run, &g_name,
         &g_on, &m_run, &m_channel, &m_data, &m_metadata, &m_target, &m_group, &o_run, &o_id, &o_type, &o_source,
-        &o_data, &o_content}) {
+        &o_data, &o_content, &c_run, &c_op, &c_id, &c_workflow, &c_queue, &c_input, &c_follows, &cancel_run, &cancel_id,
+        &cancel_reason}) {
     sql += ", " + column->sql();
   }
   return sql + ", " + std::to_string(inbox_limit) + ")";

@@ -40,6 +40,17 @@ struct Did {
     std::string group{};
   };
 
+  struct Child {
+    int op;  // 0: no child
+    std::string id;
+    std::string input = "{}";
+    bool follows = true;
+    std::string workflow = "w";
+  };
+  struct Cancel {
+    std::string id, reason;
+  };
+
   std::string id;
   std::int64_t token = 1;
   int status = 1;
@@ -54,6 +65,8 @@ struct Did {
   std::vector<Group> groups{};
   std::vector<Message> messages{};
   std::vector<std::string> outbox{};  // event ids
+  std::vector<Child> children{};
+  std::vector<Cancel> cancels{};
 };
 
 // The route of workflow 'w' of queue 'default', as claim_runs wants its routes.

@@ -38,6 +38,11 @@ const char* name(HistoryKind kind) {
     case HistoryKind::left: return "left";
     case HistoryKind::subscription_refused: return "subscription_refused";
     case HistoryKind::compensation_decided: return "compensation_decided";
+    case HistoryKind::child_started: return "child_started";
+    case HistoryKind::child_completed: return "child_completed";
+    case HistoryKind::child_failed: return "child_failed";
+    case HistoryKind::start_sent: return "start_sent";
+    case HistoryKind::cancel_sent: return "cancel_sent";
   }
   return "";
 }

@@ -15,7 +15,8 @@ add_executable(scenario_worker
   ${CMAKE_CURRENT_LIST_DIR}/worker/channels.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/generations.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/transactional.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/worker/asynchronous.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/worker/asynchronous.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/children.cpp)
 target_link_libraries(scenario_worker PRIVATE romancy_sdk PkgConfig::LIBPQ)
 
 add_library(romancy_test_scenario STATIC ${CMAKE_CURRENT_LIST_DIR}/mode.cpp ${CMAKE_CURRENT_LIST_DIR}/scenario.cpp)
@@ -60,6 +61,7 @@ scenario_program(test_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/examples_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/concurrent_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/channels_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/children_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/generations_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/transactional_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/asynchronous_test.cpp)

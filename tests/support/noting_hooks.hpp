@@ -38,6 +38,11 @@ class NotingHooks : public Hooks {
   void activity_retrying(const Moment& at) override { note("activity_retry", at); }
   void timer_started(const Moment& at) override { note("timer_started", at); }
   void timer_fired(const Moment& at) override { note("timer_fired", at); }
+  void child_started(const Moment& at) override { note("child_started", at); }
+  void child_completed(const Moment& at) override { note("child_completed", at); }
+  void child_failed(const Moment& at) override { note("child_failed", at); }
+  void start_sent(const Moment& at) override { note("start_sent", at); }
+  void cancel_sent(const Moment& at) override { note("cancel_sent", at); }
   void wait_started(const Moment& at) override { note("wait_started", at); }
   void message_received(const Moment& at) override { note("message_received", at); }
   void wait_timed_out(const Moment& at) override { note("wait_timed_out", at); }

@@ -72,6 +72,15 @@ void Script::cancel(const std::string& reason) {
   put(InboxKind::cancel, 0, {}, R"({"reason":")" + reason + R"("})");
 }
 
+void Script::child_completed(std::int32_t op, const std::string& output) {
+  put(InboxKind::child_ended, op, {}, R"({"status":"completed","output":)" + output + "}");
+}
+
+void Script::child_failed(std::int32_t op, const std::string& type, const std::string& message, const std::string& how) {
+  put(InboxKind::child_ended, op, {},
+      R"({"status":")" + how + R"(","error":{"type":")" + type + R"(","message":")" + message + R"("}})");
+}
+
 bool Script::fire(std::int32_t op) {
   const auto node = deadlines.extract(op);
   if (!node) return false;
@@ -298,6 +307,10 @@ void Script::commit(const Output& output) {
     EXPECT_TRUE(waits.emplace(wait.op, wait.channel).second) << wait.op;
   }
   messages.insert(messages.end(), output.messages.begin(), output.messages.end());
+  for (const ChildStart& child : output.children) {
+    EXPECT_TRUE(children.emplace(child.id, child).second || child.op == 0) << child.id << " is started twice";
+  }
+  cancels.insert(cancels.end(), output.cancels.begin(), output.cancels.end());
   for (const OutboxRow& row : output.outbox) EXPECT_TRUE(outbox.emplace(row.event_id, row).second) << row.event_id;
   status = output.status;
   note = output.note;
@@ -313,7 +326,7 @@ void Script::commit(const Output& output) {
     std::erase_if(inbox, [](const Mail& mail) {
       return mail.row.kind == InboxKind::timer || mail.row.kind == InboxKind::timeout ||
              mail.row.kind == InboxKind::retry || mail.row.kind == InboxKind::expired ||
-             mail.row.kind == InboxKind::refused;
+             mail.row.kind == InboxKind::refused || mail.row.kind == InboxKind::child_ended;
     });
     ++generation;
     put(InboxKind::start, generation, {}, input);

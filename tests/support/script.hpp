@@ -36,6 +36,9 @@ class Script {
   std::int64_t message(const std::string& channel, const std::string& data, const std::string& metadata = "{}");
   bool distribute(const std::string& channel, const std::string& data);  // over a competing channel; false: no wait
   void cancel(const std::string& reason = "changed my mind");
+  // The child that this operation started has ended. error: {"type","message"}; how: failed, cancelled, refused.
+  void child_completed(std::int32_t op, const std::string& output);
+  void child_failed(std::int32_t op, const std::string& type, const std::string& message, const std::string& how = "failed");
   bool fire(std::int32_t op);   // the deadline of this operation is due
   bool fire_next();             // the earliest one; false: there is none
   void put(resumer::InboxKind kind, std::int32_t op = 0, const std::string& name = {}, const std::string& data = {});
@@ -71,6 +74,8 @@ class Script {
   int generation = 0;
   std::string note;
   std::vector<resumer::Outgoing> messages;
+  std::map<std::string, resumer::ChildStart> children;  // that were started, by id
+  std::vector<resumer::CancelRequest> cancels;          // of other instances
   std::map<std::string, resumer::OutboxRow> outbox;
   resumer::Status status = resumer::Status::running;
   std::string stuck;            // why it was parked

@@ -59,5 +59,14 @@ TEST(Explain, WaitsAreNamed) {
   EXPECT_EQ(explain(instance(), {{"expiry", "12:00"}}, waiting), "waits for a message on payment");
 }
 
+TEST(Explain, ChildrenAreCountedByTheirWorkflow) {
+  const Step a{1, "child_started", "ship"}, b{2, "child_started", "ship"}, c{3, "child_started", "fly"};
+  EXPECT_EQ(explain(instance(), {}, {a}), "waits for a child of ship");
+  EXPECT_EQ(explain(instance(), {}, {a, b, c}), "waits for 1 children of fly, 2 of ship");
+  EXPECT_EQ(explain(instance(), {}, {a, b, {1, "child_completed", "ship"}, c, {3, "child_failed", "fly"}}),
+            "waits for a child of ship");
+  EXPECT_EQ(explain(instance(), {}, {{4, "wait_started", "mail"}, a}), "waits for a message on mail and for a child of ship");
+}
+
 }  // namespace
 }  // namespace romancy::cli

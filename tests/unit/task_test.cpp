@@ -34,6 +34,8 @@ class FakeHost final : public detail::Host {
   void open_receive(detail::Ask& ask, const std::string&, std::optional<std::chrono::microseconds>, bool) override {
     open(ask);
   }
+  void open_child(detail::Ask& ask, detail::NewInstance) override { open(ask); }
+  void open_child_end(detail::Ask& ask, std::int32_t) override { open(ask); }
   void withdraw(std::int32_t) noexcept override { ++withdrawn; }
   detail::Driver& driver() override { return loop; }
   void strike() override {}
@@ -41,6 +43,9 @@ class FakeHost final : public detail::Host {
   void join(std::string_view, bool) override {}
   void publish(detail::Publication) override {}
   void send_event(std::string_view, std::string_view, std::string, std::string) override {}
+  Started start_child(detail::NewInstance) override { return {}; }
+  std::string start_workflow(detail::NewInstance) override { return {}; }
+  void cancel_workflow(std::string_view, std::string_view) override {}
   void compensate_with(const std::string&, std::string) override {}
   void forget_compensations() override {}
   void recur(std::string) override { throw std::logic_error("not here"); }

@@ -26,12 +26,20 @@ struct Answer {
   int attempt = 0;          // failed: the attempt that was the last
   std::string data{};       // value: JSON text; cancelled: the reason
   std::string error_type{}, error_message{};  // failed
+  std::string instance_id{};  // of a child
 };
 
 struct Publication {
   std::string_view channel;
   std::string data, metadata;
   std::optional<std::string> to, to_group;
+};
+
+struct NewInstance {
+  std::string workflow, input;
+  std::string id;     // empty: derived from where the code is
+  std::string queue;
+  bool follows = true;
 };
 
 class Host {
@@ -47,6 +55,9 @@ class Host {
   // subscribe: as a broadcast subscriber, unless it has subscribed already.
   virtual void open_receive(Ask& ask, const std::string& channel, std::optional<std::chrono::microseconds> within,
                             bool subscribe) = 0;
+  // A child that is started and awaited; and one that was started, by the operation that did.
+  virtual void open_child(Ask& ask, NewInstance child) = 0;
+  virtual void open_child_end(Ask& ask, std::int32_t child) = 0;
   virtual void withdraw(std::int32_t op) noexcept = 0;
   // Answers whatever waits in a cancelled scope.
   virtual void strike() = 0;
@@ -56,6 +67,13 @@ class Host {
   virtual void publish(Publication publication) = 0;
   virtual void send_event(std::string_view type, std::string_view source, std::string data,
                           std::string content_type) = 0;
+  struct Started {
+    std::int32_t op;
+    std::string id;
+  };
+  virtual Started start_child(NewInstance child) = 0;
+  virtual std::string start_workflow(NewInstance instance) = 0;
+  virtual void cancel_workflow(std::string_view instance_id, std::string_view reason) = 0;
   virtual void compensate_with(const std::string& activity, std::string input) = 0;
   virtual void forget_compensations() = 0;
   [[noreturn]] virtual void recur(std::string input) = 0;

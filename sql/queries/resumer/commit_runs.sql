@@ -14,4 +14,6 @@ SELECT run, accepted, released, inbox, clock_us
          $34::int[], $35::text[], $36::boolean[],
          $37::int[], $38::text[], $39::text[], $40::text[], $41::text[], $42::text[],
          $43::int[], $44::text[], $45::text[], $46::text[], $47::text[], $48::text[],
-         $49::int);
+         $49::int[], $50::int[], $51::text[], $52::text[], $53::text[], $54::text[], $55::boolean[],
+         $56::int[], $57::text[], $58::text[],
+         $59::int);

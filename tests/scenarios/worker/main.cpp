@@ -18,5 +18,6 @@ int main(int argc, char** argv) {
   add_generations(program);
   add_transactional(program);
   add_asynchronous(program);
+  add_children(program);
   return romancy::run_worker(argc, argv, program.workflows, program.activities, romancy::test::noting_hooks("SCENARIO_HOOKS"));
 }

@@ -39,3 +39,4 @@ void add_channels(Program& program);
 void add_generations(Program& program);
 void add_transactional(Program& program);
 void add_asynchronous(Program& program);
+void add_children(Program& program);
