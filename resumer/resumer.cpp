@@ -150,7 +150,7 @@ void Resumer::adopt(Claimed claimed) {
   lease.workflow_name = claimed.workflow_name;
   lease.token = claimed.token;
   lease.created_us = claimed.created_us;
-  lease.generation = claimed.generation;
+  lease.generation = claimed.generation - claimed.first_generation;
   lease.status = claimed.status;
   leases_[claimed.instance_id] = std::move(owned);
   if (claimed.crashes >= kCrashesToSuspect && claimed.crashes < kCrashesToPark) {
@@ -193,7 +193,8 @@ void Resumer::begin(Lease& lease, Claimed claimed) {
     lease.committed_seq = lease.run->last_seq();
     return deliver(lease, claimed.inbox);
   }
-  auto run = Run::make(registry_, {claimed.instance_id, claimed.workflow_name, claimed.generation});
+  auto run = Run::make(registry_, {claimed.instance_id, claimed.workflow_name, claimed.generation,
+                                   claimed.first_generation});
   if (!run) return park(lease, run.error().text);
   (*run)->left_behind(claimed.left_behind);
   slot_.add(Counter::replays);

@@ -48,7 +48,8 @@ class Registry;  // registry.hpp: the workflows and activities of this program
 struct RunInfo {
   std::string instance_id;
   std::string workflow_name;
-  int generation = 0;
+  int generation = 0;        // what keys and ids are made of
+  int first_generation = 0;  // the number this instance began with; not 0 once instances have been removed
 };
 
 struct TimerStart {

@@ -215,7 +215,7 @@ void RunCore::ask_to_end(EndRequest request) {
   const bool late =
       finished() || status_ == Status::compensating || cancel_requested_ || held(&EndRequest::expiry);
   // What a generation left to its successor is told once that has begun: its code may have to clean up after both.
-  const bool early = !began_ && info_.generation > 0;
+  const bool early = !began_ && generation() > 0;
   if (!late && (early || busy())) {
     held_.push_back(std::move(request));
     return;
@@ -313,7 +313,7 @@ bool RunCore::settle_one() {
     tell(HistoryKind::activity_failed, op, name, failure);
     return true;
   }
-  if (!held_.empty() && !busy() && (began_ || info_.generation == 0)) {
+  if (!held_.empty() && !busy() && (began_ || generation() == 0)) {
     std::string data = std::move(held_.front().data);
     drop_held();
     if (status_ == Status::running) tell(HistoryKind::cancel_requested, 0, {}, data);

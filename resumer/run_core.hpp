@@ -153,7 +153,9 @@ class RunCore final : public Run, private detail::Host {
   [[nodiscard]] bool cancelled() const noexcept override { return cancel_requested_; }
   [[nodiscard]] const std::string& instance_id() const noexcept override { return info_.instance_id; }
   [[nodiscard]] const std::string& workflow_name() const noexcept override { return info_.workflow_name; }
-  [[nodiscard]] int generation() const noexcept override { return info_.generation; }
+  [[nodiscard]] int generation() const noexcept override {
+    return info_.generation - info_.first_generation;
+  }
   [[nodiscard]] std::int64_t history_length() const noexcept override { return history_.last_seq(); }
   detail::Driver& driver() override { return driver_; }
   bool refused(std::string_view call) const;  // the code is being destroyed

@@ -111,7 +111,7 @@ void RunStore::claim(std::int64_t session, const std::vector<std::int64_t>& rout
               [reply = std::move(reply)](Result<pg::Rows> rows) {
                 if (rows && rows->size() > 1) static_cast<void>(ROMANCY_TEST_POINT("resumer.claim.after"));
                 if (!rows) return reply(tl::unexpected(std::move(rows.error()).within("claim_runs")));
-                enum { kId, kName, kToken, kGeneration, kStatus, kFresh, kCrashes, kLeft, kInbox, kHistory, kClock, kCreated };
+                enum { kId, kName, kToken, kGeneration, kStatus, kFresh, kCrashes, kLeft, kInbox, kHistory, kClock, kCreated, kFirst };
                 Claim claim;
                 for (int i = 0; i < rows->size(); ++i) {
                   if (rows->is_null(i, kId)) {  // the last row: the summary
@@ -147,6 +147,7 @@ void RunStore::claim(std::int64_t session, const std::vector<std::int64_t>& rout
                   }
                   claim.clock_us = rows->int64(i, kClock);
                   run.created_us = rows->int64(i, kCreated);
+                  run.first_generation = rows->int32(i, kFirst);
                   claim.runs.push_back(std::move(run));
                 }
                 reply(std::move(claim));

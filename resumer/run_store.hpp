@@ -24,7 +24,7 @@ struct Route {
 struct Claimed {
   std::string instance_id, workflow_name;
   std::int64_t token = 0;
-  int generation = 0;
+  int generation = 0, first_generation = 0;
   Status status = Status::running;
   bool fresh = false;        // this session held it last: the copy in memory, if there is one, is the truth
   int crashes = 0;           // workers that died over it since its last commit

@@ -11,6 +11,7 @@
 #include "common/proc/inherited.hpp"
 #include "timer/lane.hpp"
 #include "timer/reaper.hpp"
+#include "timer/retention.hpp"
 
 namespace romancy::timer {
 namespace {
@@ -40,6 +41,8 @@ class Timer final : public proc::Service {
                   lane_handlers(timeouts_looked_)),
         reaper_(config_.session_timeout),
         reap_sweep_(process.loop(), reap_intervals(), [this](proc::Why) { sweep_sessions(); }),
+        retention_(process.loop(), store_, slot_, config_,
+                   {.on_error = [this](const Error& error) { on_error(error); }, .on_over = [this] { finish_drain(); }}),
         trial_due_(process.loop(), [this] { try_sessions(); }),
         schema_again_(process.loop(), [this] { check_schema(); }),
         hub_(process.loop(), config_.hub_path(),
@@ -126,6 +129,7 @@ class Timer final : public proc::Service {
     timeouts_.start();
     if (process_.once()) return;
     reap_sweep_.start();
+    retention_.start();
     try_sessions();
   }
 
@@ -145,6 +149,7 @@ class Timer final : public proc::Service {
     sleeps_.stop();
     timeouts_.stop();
     reap_sweep_.stop();
+    retention_.stop();
     trial_due_.cancel();
     schema_again_.cancel();
   }
@@ -280,6 +285,7 @@ class Timer final : public proc::Service {
   Lane sleeps_, timeouts_;
   Reaper reaper_;
   proc::Sweeper reap_sweep_;
+  Retention retention_;
   io::Alarm trial_due_, schema_again_;
   proc::HubClient hub_;
   std::function<void()> drained_;                         // to be told once

@@ -60,6 +60,28 @@ void TimerStore::next_expiry(Reply<std::optional<std::chrono::microseconds>> rep
               }));
 }
 
+void TimerStore::remove(Kept what, std::chrono::milliseconds older, int most, Reply<Removed> reply) {
+  const auto status = [&] { return what == Kept::failed || what == Kept::undelivered ? 3 : what == Kept::cancelled ? 4 : 2; };
+  auto read = reader<Removed>("retention", std::move(reply), [](const Rows& rows) {
+    Removed removed{.count = rows.int32(0, 0), .more = rows.boolean(0, 1), .next_in = std::nullopt};
+    if (!rows.is_null(0, 2)) removed.next_in = std::chrono::microseconds(rows.int64(0, 2));
+    return removed;
+  });
+  switch (what) {
+    case Kept::completed:
+    case Kept::failed:
+    case Kept::cancelled:
+      return conn_.query(sql::timer::remove_finished, pg::Params(status(), older.count(), most), std::move(read));
+    case Kept::generations:
+      return conn_.query(sql::timer::remove_generations, pg::Params(older.count(), most), std::move(read));
+    case Kept::delivered:
+    case Kept::undelivered:
+      return conn_.query(sql::timer::remove_events, pg::Params(status(), older.count(), most), std::move(read));
+    case Kept::messages:
+      return conn_.query(sql::timer::remove_messages, pg::Params(older.count(), most), std::move(read));
+  }
+}
+
 void TimerStore::list_sessions(Reply<std::vector<std::int64_t>> reply) {
   conn_.query(sql::timer::list_sessions, pg::Params{},
               reader<std::vector<std::int64_t>>("list_sessions", std::move(reply), [](const Rows& rows) {

@@ -31,6 +31,15 @@ struct Ended {
   int freed = 0;  // instances that go on elsewhere
 };
 
+// What retention removes, each after a time of its own.
+enum class Kept { completed, failed, cancelled, generations, delivered, undelivered, messages };
+
+struct Removed {
+  int count = 0;
+  bool more = false;                                 // worth asking again at once
+  std::optional<std::chrono::microseconds> next_in;  // until the next one is due; may be negative; none: there is none
+};
+
 class TimerStore {
  public:
   template <class T>
@@ -44,6 +53,7 @@ class TimerStore {
   void list_sessions(Reply<std::vector<std::int64_t>> reply);
   void reap_session(std::int64_t session, Reply<std::optional<int>> reply);  // instances freed; none: not ended
   void reap_sessions(bool try_locks, Reply<std::vector<Ended>> reply);
+  void remove(Kept what, std::chrono::milliseconds older, int most, Reply<Removed> reply);
   void next_expiry(Reply<std::optional<std::chrono::microseconds>> reply);  // from the database's now; none: no session
 
  private:

@@ -113,6 +113,10 @@ std::string_view counter_name(Counter counter) {
     case Counter::replays: return "replays";
     case Counter::timers_fired: return "timers_fired";
     case Counter::sessions_ended: return "sessions_ended";
+    case Counter::instances_removed: return "instances_removed";
+    case Counter::generations_removed: return "generations_removed";
+    case Counter::events_removed: return "events_removed";
+    case Counter::messages_removed: return "messages_removed";
     case Counter::events_delivered: return "events_delivered";
     case Counter::events_failed: return "events_failed";
     case Counter::subscribers: return "subscribers";

@@ -43,6 +43,10 @@ enum class Counter : std::uint8_t {
   replays,               // resumer: instances rebuilt from history (not found in memory)
   timers_fired,          // timer
   sessions_ended,        // timer: sessions of dead workers ended
+  instances_removed,     // timer: finished instances whose time was over
+  generations_removed,   // timer: of the archive
+  events_removed,        // timer: outbox events, delivered or given up
+  messages_removed,      // timer: of competing channels, that nobody took
   events_delivered,      // relay: events accepted by the sink
   events_failed,         // relay: delivery attempts that failed
   subscribers,           // listener: a gauge: subscribers now

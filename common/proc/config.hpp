@@ -77,6 +77,17 @@ struct Config {
   int delivery_attempts = 0;      // max_attempts = 0: for ever
   int delivery_parallel = 0;      // parallel = 16 requests at once
 
+  // [retention]: 0 is for ever
+  ms keep_completed{};            // completed = 30d
+  ms keep_failed{};               // failed = 30d
+  ms keep_cancelled{};            // cancelled = 30d
+  ms keep_archive{};              // archive = 30d: former generations
+  ms keep_delivered{};            // outbox_delivered = 7d
+  ms keep_undelivered{};          // outbox_failed = 0
+  ms keep_messages{};             // messages = 0: of competing channels
+  ms retention_interval{};        // interval = 1m
+  int retention_batch = 0;        // batch = 100 a statement
+
   // [supervisor]
   ms restart_delay{};             // restart_delay = 200ms
   ms restart_delay_max{};         // 30s

@@ -7,6 +7,7 @@ namespace romancy::proc {
 namespace {
 
 constexpr std::int64_t kSecond = 1000, kMinute = 60 * kSecond, kHour = 60 * kMinute, kDay = 24 * kHour;
+constexpr std::int64_t kLongestKept = 36500 * kDay;
 constexpr int kLongestSocketPath = 107;  // sockaddr_un::sun_path without its terminating zero
 
 bool printable(const std::string& text) {
@@ -187,6 +188,44 @@ const Setting kSettings[] = {
    .readers = kReadByRelay, .fallback = std::int64_t{16},
    .lowest = 1, .highest = 256, .sentence = "How many deliveries are under way at once."},
 
+  {.section = "retention", .key = "completed", .member = &Config::keep_completed,
+   .readers = kReadByTimer, .fallback = S("30d"),
+   .lowest = 0, .highest = kLongestKept,
+   .sentence = "How long instances that have completed are kept, with all that is theirs; 0 keeps them for ever."},
+  {.section = "retention", .key = "failed", .member = &Config::keep_failed,
+   .readers = kReadByTimer, .fallback = S("30d"),
+   .lowest = 0, .highest = kLongestKept,
+   .sentence = "How long instances that have failed are kept; 0 keeps them for ever."},
+  {.section = "retention", .key = "cancelled", .member = &Config::keep_cancelled,
+   .readers = kReadByTimer, .fallback = S("30d"),
+   .lowest = 0, .highest = kLongestKept,
+   .sentence = "How long instances that were cancelled are kept; 0 keeps them for ever."},
+  {.section = "retention", .key = "archive", .member = &Config::keep_archive,
+   .readers = kReadByTimer, .fallback = S("30d"),
+   .lowest = 0, .highest = kLongestKept,
+   .sentence = "How long the histories of generations that continued as new are kept; 0 keeps them as long as the instance."},
+  {.section = "retention", .key = "outbox_delivered", .member = &Config::keep_delivered,
+   .readers = kReadByTimer, .fallback = S("7d"),
+   .lowest = 0, .highest = kLongestKept,
+   .sentence = "How long events are kept after their delivery; 0 keeps them for ever."},
+  {.section = "retention", .key = "outbox_failed", .member = &Config::keep_undelivered,
+   .readers = kReadByTimer, .fallback = S("0ms"),
+   .lowest = 0, .highest = kLongestKept,
+   .sentence = "How long events are kept after the relay has given them up; 0 keeps them for ever."},
+  {.section = "retention", .key = "messages", .member = &Config::keep_messages,
+   .readers = kReadByTimer, .fallback = S("0ms"),
+   .lowest = 0, .highest = kLongestKept,
+   .sentence = "How long messages of competing channels wait for a receiver; 0 lets them wait for ever."},
+  {.section = "retention", .key = "interval", .member = &Config::retention_interval,
+   .readers = kReadByTimer, .fallback = S("1m"),
+   .lowest = 10, .highest = kDay,
+   .sentence = "How often the timer removes what is due, at most; while nothing is due it does not look."},
+  {.section = "retention", .key = "batch", .member = &Config::retention_batch,
+   .readers = kReadByTimer, .fallback = std::int64_t{100},
+   .lowest = 1, .highest = 10000,
+   .sentence = "How many things one statement removes at most, with at most ten times as many rows of histories (but a "
+               "thousand)."},
+
   {.section = "supervisor", .key = "restart_delay", .member = &Config::restart_delay,
    .readers = kSupervisor, .fallback = S("200ms"),
    .lowest = 1, .highest = kHour,
@@ -237,6 +276,7 @@ const Section kSections[] = {
     {"session", "Sessions: how a dead worker is told from a slow one."},
     {"worker", "The user's programs (resumers)."},
     {"relay", "Delivery of outbox events over HTTP."},
+    {"retention", "What is over leaves, after its time; by the database's clock. The timer does it."},
     {"supervisor", "How processes are started again, and stopped."},
     {kResumerSection, "A program of yours with its workflows; may come several times."},
 };

@@ -42,8 +42,8 @@ BEGIN
 
   -- The start_at row is read and not taken: its lock would hold up another cancellation, and the commit that ends the
   -- instance, as long as this transaction stays open. So a start may be told twice, and a run hears the first one.
-  INSERT INTO inbox (instance_id, kind, data)
-  SELECT v_id, 1, d.data
+  INSERT INTO inbox (instance_id, kind, op, data)
+  SELECT v_id, 1, (SELECT i.generation FROM instances i WHERE i.instance_id = v_id), d.data
     FROM deadlines d
    WHERE d.instance_id = v_id
      AND d.op = 0

@@ -25,7 +25,7 @@ SELECT i.instance_id,
             THEN (SELECT h.data FROM history h WHERE h.instance_id = i.instance_id ORDER BY h.seq DESC LIMIT 1)
        END AS error,
        i.note,
-       i.generation,
+       i.generation - i.first_generation AS generation,
        (SELECT s.worker FROM sessions s WHERE s.session_id = i.session_id) AS worker,
        i.created_at,
        i.finished_at
@@ -49,7 +49,9 @@ SELECT h.instance_id, h.seq, h.op, history_kind(h.kind) AS kind, h.name, h.data,
 
 -- Of the generations that continued as new. Index for one instance: pk of history_archive.
 CREATE VIEW workflow_history_archive AS
-SELECT h.instance_id, h.generation, h.seq, h.op, history_kind(h.kind) AS kind, h.name, h.data, h.created_at
+SELECT h.instance_id,
+       h.generation - (SELECT i.first_generation FROM instances i WHERE i.instance_id = h.instance_id) AS generation,
+       h.seq, h.op, history_kind(h.kind) AS kind, h.name, h.data, h.created_at
   FROM history_archive h;
 
 -- Index for one group: pk of group_members; for one instance: group_members_instance.

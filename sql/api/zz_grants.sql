@@ -28,7 +28,7 @@ BEGIN
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_client) THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', v_schema, v_client);
     EXECUTE format(
-      'GRANT EXECUTE ON FUNCTION start_workflow, publish, publish_to_group, declare_channel, cancel_workflow, '
+      'GRANT EXECUTE ON FUNCTION start_workflow, remove_workflow, publish, publish_to_group, declare_channel, cancel_workflow, '
       'retry_compensations, give_up_compensations, add_outbox_event, workflow_result, "binary"(bytea), "binary"(jsonb), '
       'history_kind TO %I',
       v_client);

@@ -1,6 +1,7 @@
 -- archive_history: the history of these instances' present generation leaves for the archive, so that the next one
 -- begins at seq 1 and replays nothing of it. SECURITY DEFINER: a worker may move history, never delete it.
--- Callers: commit_runs (continue as new). Index: pk of history, pk of instances. Locks: rows only the holder changes.
+-- Callers: commit_runs (continue as new). Index: pk of history, pk of instances. Locks: rows only the
+-- holder changes.
 CREATE OR REPLACE FUNCTION archive_history(ids text[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS
@@ -14,5 +15,9 @@ BEGIN
          (SELECT i.generation FROM instances i WHERE i.instance_id = g.instance_id),
          g.seq, g.op, g.kind, g.name, g.data, g.created_at
     FROM gone g;
+  INSERT INTO former_generations (instance_id, generation)
+  SELECT i.instance_id, i.generation
+    FROM instances i
+   WHERE i.instance_id = ANY ($1);
 END
 $$;

@@ -29,9 +29,11 @@ $$;
 
 -- clear_inbox: nobody will read these instances' inboxes any more. Messages of competing channels are for another
 -- receiver: they go back to their queue, where their ids put them before later ones.
--- Callers: commit_runs (in a later statement than it deleted their waits: so a matcher under way is over), claim_runs.
--- Index: inbox_pkey. Locks: rows nobody else changes.
-CREATE OR REPLACE FUNCTION clear_inbox(ids text[])
+-- orphans: only of those that do not exist. That is looked for in the statement that deletes: an id that was removed may
+-- be started again at any moment, and in a later snapshot the rows would be those of the new instance.
+-- Callers: commit_runs (in a later statement than it deleted their waits: so a matcher under way is over), claim_runs,
+-- remove_instances. Index: inbox_pkey, pk of instances. Locks: rows nobody else changes.
+CREATE OR REPLACE FUNCTION clear_inbox(ids text[], orphans boolean DEFAULT false)
 RETURNS void
 LANGUAGE plpgsql VOLATILE AS
 $$
@@ -40,8 +42,9 @@ DECLARE
   v_channels text[];
 BEGIN
   WITH gone AS (
-    DELETE FROM inbox
-     WHERE instance_id = ANY ($1)
+    DELETE FROM inbox b
+     WHERE b.instance_id = ANY ($1)
+       AND (NOT $2 OR (SELECT true FROM instances i WHERE i.instance_id = b.instance_id) IS NULL)
     RETURNING kind, op, name, message_id, data, metadata, created_at),
   back AS (
     INSERT INTO channel_queue (channel, message_id, data, metadata, created_at)

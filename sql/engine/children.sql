@@ -29,6 +29,7 @@ DECLARE
   v_made text[];
   v_busy text[] := '{}';
   v_n int;
+  v_life int := new_life();
 BEGIN
   SELECT array_agg(w.id ORDER BY w.id),
          array_agg((SELECT r.route
@@ -46,8 +47,8 @@ BEGIN
   PERFORM set_config('lock_timeout', '1s', true);
   BEGIN
     WITH made AS (
-      INSERT INTO instances (instance_id, route_id)
-      SELECT x.id, x.route
+      INSERT INTO instances (instance_id, route_id, generation, first_generation, lease_token)
+      SELECT x.id, x.route, v_life, v_life, v_life::bigint << 32
         FROM unnest(v_wanted, v_routes) WITH ORDINALITY x (id, route, n)
        ORDER BY x.n
       ON CONFLICT DO NOTHING
@@ -59,7 +60,9 @@ BEGIN
       v_made := '{}';
       FOR v_n IN 1 .. cardinality(v_wanted) LOOP
         BEGIN
-          INSERT INTO instances (instance_id, route_id) VALUES (v_wanted[v_n], v_routes[v_n]) ON CONFLICT DO NOTHING;
+          INSERT INTO instances (instance_id, route_id, generation, first_generation, lease_token)
+          VALUES (v_wanted[v_n], v_routes[v_n], v_life, v_life, v_life::bigint << 32)
+          ON CONFLICT DO NOTHING;
           IF FOUND THEN
             v_made := v_made || v_wanted[v_n];
           END IF;
@@ -70,9 +73,16 @@ BEGIN
       END LOOP;
   END;
   PERFORM set_config('lock_timeout', v_timeout, true);
+  -- Those that had to wait for a removal to make room.
+  IF new_life() <> v_life THEN
+    v_life := new_life();
+    UPDATE instances
+       SET generation = v_life, first_generation = v_life, lease_token = v_life::bigint << 32
+     WHERE instance_id = ANY (v_made);
+  END IF;
 
-  INSERT INTO inbox (instance_id, kind, data)
-  SELECT x.id, 1, x.input::jsonb
+  INSERT INTO inbox (instance_id, kind, op, data)
+  SELECT x.id, 1, v_life, x.input::jsonb
     FROM unnest($5, $8) WITH ORDINALITY x (id, input, n)
    WHERE x.n = ANY (v_first)
      AND x.id = ANY (v_made)
@@ -131,10 +141,11 @@ BEGIN
   IF v_ids IS NULL THEN
     RETURN;
   END IF;
-  INSERT INTO inbox (instance_id, kind, data)
-  SELECT x.id, 1, waits.data
+  INSERT INTO inbox (instance_id, kind, op, data)
+  SELECT x.id, 1, waits.generation, waits.data
     FROM unnest(v_ids) x (id)
-   CROSS JOIN LATERAL (SELECT d.data
+   CROSS JOIN LATERAL (SELECT d.data,
+                              (SELECT i.generation FROM instances i WHERE i.instance_id = d.instance_id) AS generation
                          FROM deadlines d
                         WHERE d.instance_id = x.id
                           AND d.op = 0

@@ -13,6 +13,8 @@
 -- fresh: this session also held it last, so its memory has the history: history is NULL. left_behind: rows marked seen.
 -- Route 0 is that of the channels: its pokes say "look at this channel", and are matched first (match_channels), so
 -- that the instances which got a message can be leased by this very claim; the others are hinted.
+-- An instance whose route is not among these (its id was removed, and started again elsewhere, since the poke was
+-- written) gets a poke where it is now.
 -- A mark is where the scan of its route may begin: no poke below it can appear any more. It comes from a plain read,
 -- never from what SKIP LOCKED returned (H14).
 --
@@ -25,7 +27,8 @@
 CREATE OR REPLACE FUNCTION claim_runs(session_id bigint, route_ids bigint[], marks text[], want int, inbox_limit int)
 RETURNS TABLE (
   instance_id text, workflow_name text, lease_token bigint, generation int, status smallint, fresh boolean,
-  crashes int, left_behind boolean, inbox jsonb, history jsonb, clock_us bigint, created_us bigint)
+  crashes int, left_behind boolean, inbox jsonb, history jsonb, clock_us bigint, created_us bigint,
+  first_generation int)
 LANGUAGE plpgsql VOLATILE AS
 $$
 #variable_conflict use_column
@@ -51,6 +54,8 @@ DECLARE
   v_look text[];
   v_finished text[];
   v_leased text[];
+  v_elsewhere text[];       -- whose route is not ours: started anew since the poke was written
+  v_moved text[] := '{}';   -- all of them
   v_skipped text[] := '{}';
   v_surplus text[] := '{}';
   v_suspects text[];
@@ -144,11 +149,12 @@ BEGIN
 
     -- Lock. No filter on owner or status: only under the lock are they known.
     SELECT array_agg(i.instance_id),
-           array_agg(i.instance_id) FILTER (WHERE i.session_id IS NULL AND i.status IN (1, 6)),
+           array_agg(i.instance_id) FILTER (WHERE i.session_id IS NULL AND i.status IN (1, 6) AND i.route_id = ANY (v_routes)),
+           array_agg(i.instance_id) FILTER (WHERE i.session_id IS NULL AND i.status IN (1, 6) AND i.route_id <> ALL (v_routes)),
            array_agg(i.instance_id) FILTER (WHERE i.status IN (2, 3, 4)),
            array_agg(i.instance_id) FILTER (WHERE i.session_id IS NOT NULL)
-      INTO v_locked, v_look, v_finished, v_leased
-      FROM (SELECT l.instance_id, l.session_id, l.status
+      INTO v_locked, v_look, v_elsewhere, v_finished, v_leased
+      FROM (SELECT l.instance_id, l.session_id, l.status, l.route_id
               FROM instances l
              WHERE l.instance_id = ANY (v_ids)
              ORDER BY l.instance_id
@@ -159,8 +165,11 @@ BEGIN
       v_more := ARRAY(SELECT i.instance_id FROM instances i WHERE i.instance_id = ANY (v_ids));
       v_skipped := v_skipped || v_more;
       -- Without an instance (retention was here) nobody will ever read these.
-      PERFORM clear_inbox(ARRAY(SELECT unnest(v_ids) EXCEPT SELECT unnest(v_more)));
+      IF cardinality(v_more) < cardinality(v_ids) THEN
+        PERFORM clear_inbox(ARRAY(SELECT unnest(v_ids) EXCEPT SELECT unnest(v_more)), true);
+      END IF;
     END IF;
+    v_moved := v_moved || v_elsewhere;
     IF v_finished IS NOT NULL THEN
       PERFORM clear_inbox(v_finished);
     END IF;
@@ -206,7 +215,7 @@ BEGIN
            SET session_id = v_session, lease_token = i.lease_token + 1
          WHERE i.instance_id = ANY (v_look)
            AND (SELECT true FROM inbox b WHERE b.instance_id = i.instance_id AND NOT b.seen LIMIT 1)
-        RETURNING i.instance_id, i.route_id, i.lease_token, i.generation, i.status, i.created_at,
+        RETURNING i.instance_id, i.route_id, i.lease_token, i.generation, i.status, i.created_at, i.first_generation,
                   i.last_session IS NOT DISTINCT FROM v_session AS fresh),
       journal AS (
         INSERT INTO claims (session_id, ids)
@@ -236,7 +245,8 @@ BEGIN
                           WHERE h.instance_id = l.instance_id), '[]')
              END,
              unix_micros(clock_timestamp()),
-             unix_micros(l.created_at)
+             unix_micros(l.created_at),
+             l.first_generation
         FROM leased l;
       GET DIAGNOSTICS v_got = ROW_COUNT;
       IF v_alone THEN  -- free_session wants to know which one was begun last
@@ -256,10 +266,17 @@ BEGIN
   SELECT i.route_id, i.instance_id
     FROM instances i
    WHERE i.instance_id = ANY (v_skipped || v_surplus);
+  IF v_moved <> '{}' THEN
+    INSERT INTO pokes (route_id, instance_id)
+    SELECT i.route_id, i.instance_id
+      FROM instances i
+     WHERE i.instance_id = ANY (v_moved);
+  END IF;
 
   IF v_alone THEN
     v_matched := coalesce(v_matched, '{}') || v_surplus;
   END IF;
+  v_matched := coalesce(v_matched, '{}') || v_moved;
   IF v_matched <> '{}' THEN
     PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))
        FROM instances i
@@ -274,6 +291,6 @@ BEGIN
            'skipped', cardinality(v_skipped) + v_skipped_channels,
            'marks', to_jsonb(coalesce(v_marks::text[], '{}')),
            'more', NOT v_over AND (coalesce(true = ANY (v_open), false) OR v_more_channels OR v_surplus <> '{}')),
-         NULL::jsonb, unix_micros(clock_timestamp()), NULL::bigint;
+         NULL::jsonb, unix_micros(clock_timestamp()), NULL::bigint, NULL::int;
 END
 $$;

@@ -27,17 +27,17 @@ BEGIN
                                 FOR UPDATE SKIP LOCKED))
     RETURNING instance_id, op, kind, expires_at, data),
   target AS (
-    SELECT d.*, active.route_id,
+    SELECT d.*, active.route_id, active.generation,
            (SELECT r.workflow_name FROM routes r WHERE r.route_id = active.route_id LIMIT 1) AS workflow_name
       FROM due d
-      LEFT JOIN LATERAL (SELECT i.route_id
+      LEFT JOIN LATERAL (SELECT i.route_id, i.generation
                            FROM instances i
                           WHERE i.instance_id = d.instance_id
                             AND i.status IN (1, 5, 6)
                          OFFSET 0) active ON true),
   told AS (
     INSERT INTO inbox (instance_id, kind, op, data)
-    SELECT t.instance_id, (ARRAY[3, 4, 5, 1, 8])[t.kind], t.op, t.data
+    SELECT t.instance_id, (ARRAY[3, 4, 5, 1, 8])[t.kind], CASE WHEN t.kind = 4 THEN t.generation ELSE t.op END, t.data
       FROM target t
      WHERE t.route_id IS NOT NULL
      ORDER BY t.expires_at),

@@ -56,6 +56,16 @@ $$
    WHERE NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = c.child_id AND i.status IN (1, 5, 6))
       OR NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = c.parent_id AND i.status IN (1, 5, 6))
   UNION ALL
+  SELECT 'I10: an inbox row of an instance that was removed implies a poke', b.instance_id, 'row ' || b.id
+    FROM inbox b
+   WHERE NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = b.instance_id)
+     AND b.instance_id NOT IN (SELECT p.instance_id FROM pokes p WHERE p.route_id <> 0)
+  UNION ALL
+  SELECT 'I11: what is archived is listed, by generation, of instances that exist', a.instance_id, 'generation ' || a.generation
+    FROM (SELECT DISTINCT h.instance_id, h.generation FROM history_archive h) a
+   WHERE NOT EXISTS (SELECT FROM former_generations f WHERE f.instance_id = a.instance_id AND f.generation = a.generation)
+      OR NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = a.instance_id)
+  UNION ALL
   SELECT 'I8: a message that has to be sent on implies a channel poke', m.channel, 'message ' || m.message_id
     FROM (SELECT d.channel, d.message_id FROM deferred_messages d
           UNION ALL

@@ -48,12 +48,20 @@ CREATE TABLE instances (
   session_id   bigint,                          -- who holds the lease; only a commit that looked may clear it bare
   last_session bigint,                          -- who let it go last: its memory may still hold the history
   lease_token  bigint      NOT NULL DEFAULT 0,  -- with session_id the fence of every write of a run
-  generation   int         NOT NULL DEFAULT 0,
+  generation   int         NOT NULL DEFAULT 0,  -- counted up by continue-as-new
+  first_generation int     NOT NULL DEFAULT 0,  -- the number it began with: see lives
   note         text,
   created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
   finished_at  timestamptz,
   CONSTRAINT instances_pkey PRIMARY KEY (instance_id)
 ) WITH (fillfactor = 50);
+-- For retention. A run changes neither column before its end, so what it does meanwhile stays heap-only.
+CREATE INDEX instances_over ON instances (status, finished_at) WHERE finished_at IS NOT NULL;
+
+-- The number of generation that whoever starts now begins with: higher than any generation that was removed (new_life,
+-- remove_instances). A removed instance's id may be used again, and nothing remembers it; but keys of activities, ids of
+-- events and children, and the fence are made of id and generation, and must not come again.
+CREATE SEQUENCE lives AS int MINVALUE 0;
 
 -- Parked instances (status 5), so that a new session finds those of its routes without reading all instances.
 CREATE TABLE stuck (
@@ -125,6 +133,15 @@ CREATE TABLE history_archive (
   created_at  timestamptz NOT NULL,
   CONSTRAINT history_archive_pkey PRIMARY KEY (instance_id, generation, seq)
 );
+
+-- One row a generation in the archive, so that retention finds the old ones without an index over all of their rows.
+CREATE TABLE former_generations (
+  instance_id text        NOT NULL,
+  generation  int         NOT NULL,
+  ended_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT former_generations_pkey PRIMARY KEY (instance_id, generation)
+);
+CREATE INDEX former_generations_ended ON former_generations (ended_at);
 
 CREATE TABLE deadlines (
   instance_id text        NOT NULL,
@@ -210,6 +227,8 @@ CREATE TABLE outbox (
 -- By due time, not by seq: events that wait for a retry must not be read past by every claim.
 CREATE INDEX outbox_due ON outbox (next_attempt_at, seq) WHERE status = 1;
 CREATE INDEX outbox_held ON outbox (session_id) WHERE session_id IS NOT NULL;
+-- For retention: when it was delivered, or given up.
+CREATE INDEX outbox_over ON outbox (status, coalesce(delivered_at, next_attempt_at)) WHERE status <> 1;
 
 -- Instances that instances started, exactly while both are active (end_children).
 CREATE TABLE children (
@@ -242,6 +261,7 @@ ALTER TABLE deferred_messages SET (autovacuum_vacuum_scale_factor = 0, autovacuu
 ALTER TABLE children SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE instances SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE former_generations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 INSERT INTO schema_version (version, oldest_program) VALUES (1, 1);

@@ -182,6 +182,7 @@ TEST_F(Roles, AClientMayCallTheApiAndReadTheViewsAndNothingElse) {
   EXPECT_THAT(a.error("SELECT retry_compensations('i1')"), StartsWith("55000"));
   EXPECT_THAT(a.error("SELECT give_up_compensations('i1')"), StartsWith("55000"));
   EXPECT_EQ(a.run("SELECT status FROM workflow_result('i1')"), "running");
+  EXPECT_EQ(a.run("SELECT remove_workflow('i2')"), "f");
   for (const std::string view :
        {"workflow_instances", "workflow_history", "workflow_history_archive", "workflow_groups", "channels", "timers",
         "outbox_events", "workers", "schema_version"})
@@ -193,7 +194,7 @@ TEST_F(Roles, AClientMayCallTheApiAndReadTheViewsAndNothingElse) {
     EXPECT_THAT(a.error(call), StartsWith("42501")) << call;
   for (const std::string call :
        {"end_session(1, true, false)", "send_message('c', '1', '{}', 'i1', NULL)", "hint('workflow_resumable', '{}')",
-        "resume_workflow('i1')", "claim_outbox(1, 1, '1 s')", "check_invariants()"})
+        "resume_workflow('i1')", "remove_finished(2::smallint, '0', 1)", "remove_instances('{i1}')", "new_life()", "claim_outbox(1, 1, '1 s')", "check_invariants()"})
     EXPECT_THAT(a.error("SELECT " + call), StartsWith("42501")) << call;
   EXPECT_THAT(a.error("DELETE FROM workflow_instances"), testing::AnyOf(StartsWith("42501"), StartsWith("55000")));
 }

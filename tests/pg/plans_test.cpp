@@ -75,6 +75,23 @@ class Plans : public Storage {
     planned(start_session(1));
     planned("SELECT count(*) FROM claim_runs(1, " + kRoute + ", '{0}', 1000, 100)");  // these again, and what else there is
     planned(commit(1, ends(first, count)));
+    remove_everything();
+  }
+  // What the timer removes; nothing but one instance is old enough.
+  void remove_everything() {
+    planned("SELECT * FROM remove_finished(2::smallint, '1 hour', 100)");
+    planned("SELECT * FROM remove_generations('1 hour', 100)");
+    planned("SELECT * FROM remove_events(2::smallint, '1 hour', 100)");
+    planned("SELECT * FROM remove_messages('1 hour', 100)");
+    c.run("UPDATE instances SET finished_at = now() - interval '1 day' WHERE instance_id = 'aged'");
+    planned("SELECT * FROM remove_finished(2::smallint, '1 hour', 100)");
+    planned(start("aged"));
+    c.run("UPDATE instances SET status = 2, finished_at = now() WHERE instance_id = 'aged'");
+    c.run("DELETE FROM inbox WHERE instance_id = 'aged'; DELETE FROM pokes WHERE instance_id = 'aged'");
+    planned("SELECT start_workflow('w', '{}', 'aged', on_finished => 'replace')");
+    c.run("SELECT setval('lives', 0)");  // so that tokens begin with 1, as everything here has it
+    c.run("UPDATE instances SET status = 2, finished_at = now() WHERE instance_id = 'aged'");
+    c.run("DELETE FROM inbox WHERE instance_id = 'aged'; DELETE FROM pokes WHERE instance_id = 'aged'");
   }
 
   static std::string id(int n) {

@@ -16,6 +16,7 @@ namespace romancy::test {
 struct Intervals {
   std::string timer = "1h", timeout = "1h", fallback = "1h", session = "1h";
   bool listen = false;
+  std::string retention{};  // keys of that section; empty: everything is kept
 };
 
 class TimerStage {
@@ -29,7 +30,8 @@ class TimerStage {
                              "\nreconnect_delay = \"20ms\"\nreconnect_delay_max = \"200ms\"\n" +
                              "[poll]\ntimer_interval = \"" + intervals.timer + "\"\nchannel_timeout_interval = \"" +
                              intervals.timeout + "\"\nfallback_interval = \"" + intervals.fallback +
-                             "\"\n[session]\ntimeout = \"" + intervals.session + "\"\n");
+                             "\"\n[session]\ntimeout = \"" + intervals.session + "\"\n[retention]\n" +
+                             (intervals.retention.empty() ? "completed = \"0ms\"\nfailed = \"0ms\"\n" : intervals.retention));
   }
 
   std::unique_ptr<Daemon> daemon(const std::string& program, const std::string& name,

@@ -286,5 +286,69 @@ TEST(TimerSessions, TheHubsWordIsEnoughForAConnectionThatIsGone) {
   EXPECT_EQ(sessions(stage, id(1)), 1);
 }
 
+// --- retention -----------------------------------------------------------------------------------------------------
+
+TEST(TimerRetention, RemovesWhatIsOldInBatchesOnItsOwnCountsItAndSaysSo) {
+  TimerStage stage({.retention = "completed = \"500ms\"\noutbox_failed = \"1s\"\narchive = \"300ms\"\nmessages = \"300ms\"\n"
+                                 "batch = 10\ninterval = \"50ms\"\n"});
+  InvariantSampler sampler(stage.schema());
+  stage.sql("SELECT count(start_workflow('w', '{}', 'old' || n)) FROM generate_series(1, 105) n");
+  for (const std::string text : {"UPDATE instances SET status = 2, finished_at = clock_timestamp()", "DELETE FROM inbox", "DELETE FROM pokes"}) stage.sql(text);
+  stage.sql("INSERT INTO history SELECT instance_id, 1, 1, 16, '', '1' FROM instances");
+  stage.sql("INSERT INTO former_generations VALUES ('young', 0)");
+  stage.sql("SELECT declare_channel('jobs', 'competing'), publish('jobs', '1'), add_outbox_event('t', 's', '1', 'failed'), "
+            "add_outbox_event('t', 's', '1', 'pending')");
+  stage.sql("UPDATE outbox SET status = 3 WHERE event_id = 'failed'");
+  const auto timer = stage.timer();
+  stage.instance("young");
+  EXPECT_TRUE(eventually([&] { return stage.count("SELECT count(*) FROM instances") == 1; })) << timer->log();
+  EXPECT_TRUE(eventually([&] {
+    return stage.count("SELECT (SELECT count(*) FROM history) + (SELECT count(*) FROM channel_queue) + "
+                       "(SELECT count(*) FROM former_generations) + (SELECT count(*) FROM outbox WHERE status = 3)") == 0;
+  })) << timer->log();
+  EXPECT_EQ(stage.count("SELECT count(*) FROM instances WHERE instance_id = 'young'"), 1) << "it has not finished";
+  EXPECT_EQ(stage.count("SELECT count(*) FROM outbox WHERE event_id = 'pending'"), 1);
+  EXPECT_TRUE(eventually([&] { return timer->logged("retention"); })) << timer->log();
+}
+
+// No poll, no hint: the alarm is set for the moment at which the next one is due, and for the shortest time while there is none.
+TEST(TimerRetention, WhatEndsLaterIsRemovedAtItsTime) {
+  TimerStage stage({.retention = "completed = \"700ms\"\ninterval = \"10ms\"\n"});
+  const auto timer = stage.timer();
+  stage.instance("one");
+  stage.sql("UPDATE instances SET status = 2, finished_at = clock_timestamp()");
+  EXPECT_TRUE(eventually([&] { return stage.count("SELECT count(*) FROM instances") == 0; })) << timer->log();
+  EXPECT_GE(stage.count("SELECT new_life()"), 1);
+}
+
+TEST(TimerRetention, TwoTimersShareTheWork) {
+  TimerStage stage({.retention = "completed = \"10ms\"\nbatch = 7\ninterval = \"20ms\"\n"});
+  InvariantSampler sampler(stage.schema());
+  const auto one = stage.timer("one"), two = stage.timer("two");
+  stage.sql("SELECT count(start_workflow('w', '{}', 'old' || n)) FROM generate_series(1, 500) n");
+  for (const std::string text : {"DELETE FROM inbox", "DELETE FROM pokes", "UPDATE instances SET status = 2, finished_at = clock_timestamp()"}) stage.sql(text);
+  EXPECT_TRUE(eventually([&] { return stage.count("SELECT count(*) FROM instances") == 0; })) << one->log();
+}
+
+TEST(TimerRetention, ThatIsForEverRemovesNothing) {
+  TimerStage stage({.retention = "completed = \"0ms\"\nfailed = \"10ms\"\ninterval = \"10ms\"\n"});
+  const auto timer = stage.timer();
+  for (const std::string id : {"completed", "failed"}) stage.instance(id);
+  stage.sql("UPDATE instances SET status = CASE instance_id WHEN 'failed' THEN 3 ELSE 2 END, finished_at = clock_timestamp()");
+  EXPECT_TRUE(eventually([&] { return stage.count("SELECT count(*) FROM instances WHERE instance_id = 'failed'") == 0; }));
+  EXPECT_EQ(stage.count("SELECT count(*) FROM instances"), 1);
+}
+
+TEST(TimerRetention, GoesOnAfterItsConnectionWasCut) {
+  TimerStage stage({.retention = "completed = \"300ms\"\ninterval = \"50ms\"\n"});
+  const auto timer = stage.timer();
+  const std::string log = timer->log(), word = " pid=", connected = log.substr(log.find("database_connected"));
+  stage.sql("SELECT pg_terminate_backend(" + std::to_string(std::stoi(connected.substr(connected.find(word) + word.size()))) + ")");
+  EXPECT_TRUE(eventually([&] { return timer->logged("database_away"); })) << timer->log();
+  stage.instance("one");
+  stage.sql("UPDATE instances SET status = 2, finished_at = clock_timestamp()");
+  EXPECT_TRUE(eventually([&] { return stage.count("SELECT count(*) FROM instances") == 0; })) << timer->log();
+}
+
 }  // namespace
 }  // namespace romancy::test

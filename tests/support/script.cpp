@@ -166,7 +166,7 @@ void Script::turn() {
     return told.has_value();
   };
   if (!run_) {
-    auto made = Run::make(*registry_, {instance_id_, workflow_, generation});
+    auto made = Run::make(*registry_, {instance_id_, workflow_, generation, first_generation});
     if (!made) return park(made.error().text);
     run_ = std::move(*made);
     run_->left_behind(std::any_of(inbox.begin(), inbox.end(), [](const Mail& mail) { return mail.seen; }));

@@ -71,7 +71,7 @@ class Script {
   std::vector<std::string> given_back;            // payloads that went back to their channel
   std::vector<std::string> unread;                // payloads that nobody had received when the instance ended
   std::vector<std::vector<resumer::HistoryRow>> archive;  // of former generations
-  int generation = 0;
+  int generation = 0, first_generation = 0;
   std::string note;
   std::vector<resumer::Outgoing> messages;
   std::map<std::string, resumer::ChildStart> children;  // that were started, by id

@@ -45,6 +45,7 @@ TEST(ConfigChange, EachKeyIsKnownToItsReaders) {
   EXPECT_EQ(readers_of("[batch]\ntimers = 7", "batch.timers"), kReadByTimer);
   EXPECT_EQ(readers_of("[worker]\nactivity_threads = 7", "worker.activity_threads"), kReadByResumer);
   EXPECT_EQ(readers_of("[session]\ntimeout = \"7s\"", "session.timeout"), kReadByTimer | kReadByRelay | kReadByResumer);
+  EXPECT_EQ(readers_of("[retention]\ncompleted = \"7d\"", "retention.completed"), kReadByTimer);
   EXPECT_EQ(readers_of("[log]\nlevel = \"debug\"", "log.level"), kToldLive);
   EXPECT_EQ(readers_of("[supervisor]\nhang_timeout = \"7s\"", "supervisor.hang_timeout"), kSupervisor);
   EXPECT_EQ(readers_of("[supervisor]\nstop_timeout = \"7s\"", "supervisor.stop_timeout"), kReadByAll);

@@ -43,6 +43,27 @@ TEST_F(Generation, BeginsWithTheNewInputAnEmptyHistoryAndItsOwnKeys) {
   }
 }
 
+// Its id was another's before, whose generations were 0 to 4.
+TEST_F(Generation, OfAnIdThatWasUsedCountsFromZeroWithKeysOfItsOwn) {
+  const auto counts = workflow("counts", [](Context& ctx, int left) -> Task<int> {
+    const std::string what = std::to_string(ctx.generation());
+    co_await ctx.run(keyed, what);
+    if (left > 0) ctx.recur(left - 1);
+    co_return ctx.generation();
+  });
+  for (const bool evict : {false, true}) {
+    effects.clear();
+    Script script({counts}, {keyed});
+    script.evict_always = evict;
+    script.generation = script.first_generation = 5;
+    script.start("counts", "9");  // the former one's, from a transaction that stayed open
+    script.put(InboxKind::start, 5, {}, "1");
+    script.settle();
+    EXPECT_EQ(script.result(), "1");
+    EXPECT_THAT(effects, ElementsAre("0|i-1:1:5", "1|i-1:1:6"));
+  }
+}
+
 // A cancellation that does not wait for start_at copies the start, and its transaction may come through at any time.
 TEST_F(Generation, AStartToldAgainBeginsNeitherItsOwnGenerationNorALaterOne) {
   for (const bool evict : {false, true}) {

@@ -3,5 +3,5 @@
 -- Index: pokes(route_id, xid, id), pk of instances, inbox(instance_id, seen, id).
 -- Locks: session (key share), pokes and instances (skip locked).
 SELECT instance_id, workflow_name, lease_token, generation, status, fresh, crashes, left_behind, inbox, history,
-       clock_us, created_us
+       clock_us, created_us, first_generation
   FROM claim_runs($1::bigint, $2::bigint[], $3::text[], $4::int, $5::int);
