@@ -15,7 +15,7 @@ struct StartOptions {
   std::string name;
   std::string input = "{}";  // JSON, @file or -
   std::optional<std::string> id, at;
-  std::string queue = "default";
+  std::string queue = "default", on_finished = "return";
   bool json = false;
 };
 int start(const Globals& globals, const StartOptions& options);
@@ -30,6 +30,13 @@ int publish(const Globals& globals, const PublishOptions& options);
 
 int cancel(const Globals& globals, const std::string& id, const std::optional<std::string>& reason);
 int resume(const Globals& globals, const std::string& id);
+int remove(const Globals& globals, const std::string& id);
+struct PruneOptions {
+  std::string older_than;             // "7d"
+  std::optional<std::string> status;  // none: every final one
+  bool dry_run = false, json = false;
+};
+int prune(const Globals& globals, const PruneOptions& options);
 int compensate(const Globals& globals, const std::string& id, bool give_up);
 
 // look.cpp: what is there

@@ -22,6 +22,9 @@ void add_work(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
   start->add_option("--id", starting.id, "its instance id; the same id twice is the same instance (default: random)");
   start->add_option("--queue", starting.queue, "the queue it is for")->capture_default_str();
   start->add_option("--at", starting.at, "not before this time, as PostgreSQL reads it: 2026-01-31T12:00:00Z");
+  start->add_option("--on-finished", starting.on_finished, "what is to be when an instance with that id has finished")
+      ->check(CLI::IsMember({"return", "refuse", "replace"}))
+      ->capture_default_str();
   start->add_flag("--json", starting.json, "print JSON");
   start->callback([&] { chosen = [&] { return cli::start(globals, starting); }; });
 
@@ -45,6 +48,19 @@ void add_work(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
   auto* resume = app.add_subcommand("resume", "let an instance go on that was parked as stuck");
   resume->add_option("ID", resume_id, "the instance")->required();
   resume->callback([&] { chosen = [&] { return cli::resume(globals, resume_id); }; });
+
+  static std::string remove_id;
+  auto* remove = app.add_subcommand("remove", "remove an instance that has finished, with all that is its own");
+  remove->add_option("ID", remove_id, "the instance")->required();
+  remove->callback([&] { chosen = [&] { return cli::remove(globals, remove_id); }; });
+
+  static cli::PruneOptions pruning;
+  auto* prune = app.add_subcommand("prune", "remove instances that finished long ago; prints how many");
+  prune->add_option("--older-than", pruning.older_than, "that ended longer ago than this: 12h, 7d")->required();
+  prune->add_option("--status", pruning.status, "only these")->check(CLI::IsMember({"completed", "failed", "cancelled"}));
+  prune->add_flag("--dry-run", pruning.dry_run, "only count them");
+  prune->add_flag("--json", pruning.json, "print JSON");
+  prune->callback([&] { chosen = [&] { return cli::prune(globals, pruning); }; });
 
   static std::string compensate_id;
   static bool give_up = false;

@@ -1,4 +1,5 @@
-// romancy start, publish, cancel, resume, compensate: the same functions any SQL client may call.
+// romancy start, publish, cancel, resume, compensate, remove, prune: the same functions any SQL client may call (resume
+// and prune: any worker).
 #include <cstdio>
 #include <utility>
 
@@ -15,7 +16,7 @@ int start(const Globals& globals, const StartOptions& options) {
   if (!input) return fail("start", kExitUsage, input.error().text);
   return with_database("start", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
     const auto rows =
-        db.query(sql::cli::start_workflow, pg::Params(options.name, *input, options.id, options.queue, options.at));
+        db.query(sql::cli::start_workflow, pg::Params(options.name, *input, options.id, options.queue, options.at, options.on_finished));
     if (!rows) {
       const bool bad_time = rows.error().sqlstate == "22007" || rows.error().sqlstate == "22008";
       return tl::unexpected(Error(rows.error()).within(bad_time ? "--at" : "start_workflow"));
@@ -60,6 +61,41 @@ int resume(const Globals& globals, const std::string& id) {
     if (!rows) return tl::unexpected(Error(rows.error()).within("resume_workflow"));
     if (!rows->boolean(0, 0)) return refuse("ID: " + id + " was not stuck");
     std::printf("%s goes on\n", id.c_str());
+    return kExitOk;
+  });
+}
+
+int remove(const Globals& globals, const std::string& id) {
+  return with_database("remove", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
+    const auto rows = db.query(sql::cli::remove_workflow, pg::Params(id));
+    if (!rows) return tl::unexpected(Error(rows.error()).within("remove_workflow"));
+    if (!rows->boolean(0, 0)) return refuse("ID: there is no instance " + id);
+    std::printf("%s is removed\n", id.c_str());
+    return kExitOk;
+  });
+}
+
+// A batch is a transaction; what was removed before something went wrong stays removed.
+int prune(const Globals& globals, const PruneOptions& options) {
+  const auto older = proc::parse_duration(options.older_than);
+  if (!older) return fail("prune", kExitUsage, "--older-than: " + older.error().text);
+  return with_database("prune", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
+    constexpr std::pair<std::string_view, int> kFinal[] = {{"completed", 2}, {"failed", 3}, {"cancelled", 4}};
+    std::int64_t count = 0;
+    for (const auto& [name, number] : kFinal) {
+      if (options.status && *options.status != name) continue;
+      for (bool more = true; more;) {
+        const auto rows = db.query(options.dry_run ? sql::cli::count_finished : sql::cli::prune, pg::Params(number, older->count()));
+        if (!rows) return tl::unexpected(Error(rows.error()).within("remove_finished"));
+        count += rows->int64(0, 0);
+        more = !options.dry_run && rows->boolean(0, 1);
+      }
+    }
+    if (options.json) {
+      std::printf("%s\n", JsonObject().number(options.dry_run ? "would_remove" : "removed", count).str().c_str());
+    } else {
+      std::printf("%lld instances %s\n", static_cast<long long>(count), options.dry_run ? "would be removed" : "removed");
+    }
     return kExitOk;
   });
 }

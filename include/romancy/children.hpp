@@ -9,7 +9,8 @@
 // What is started is named by the Workflow object; for one that another program runs, by a WorkflowName:
 //   const romancy::WorkflowName<Order, Receipt> ship("ship", "warehouse");
 //
-// An id that is not given is derived: "<parent>/<operation>". A child whose id an instance has already, finished or not,
+// An id that is not given is derived: "<parent>/<operation>", in a later generation, or where an instance of that id
+// may have been removed before, "<parent>/<number>.<operation>". A child whose id an instance has already, finished or not,
 // is refused: ChildError of the type ChildRefused; start_workflow() means that instance then, and starts nothing.
 //
 // A child that `follows` (the default) is cancelled when its parent ends, however that ends, and when the part of the

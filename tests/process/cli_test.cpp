@@ -76,6 +76,39 @@ TEST(CliDatabase, MigrateMakesTheSchemaAndIsHarmlessAgain) {
   EXPECT_EQ(cli.run({"list"}).exit_code, 0);
 }
 
+TEST(CliDatabase, RemoveAndPruneRemoveWhatHasFinished) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  pg::Blocking db = schema.connect();
+  const auto end = [&](const std::string& id, int status, const std::string& ago) {
+    EXPECT_TRUE(db.query("SELECT start_workflow('w', '1', $1)", pg::Params(id)));
+    EXPECT_TRUE(db.query("UPDATE instances SET status = $2, finished_at = clock_timestamp() - $3::interval WHERE instance_id = $1",
+                         pg::Params(id, status, ago)));
+  };
+  end("old", 2, "8 days"), end("older", 3, "9 days"), end("oldest", 4, "10 days"), end("young", 2, "6 days");
+  EXPECT_EQ(cli.run({"start", "w", "--id", "active"}).exit_code, 0);
+
+  EXPECT_EQ(cli.run({"prune", "--older-than", "7d", "--dry-run"}).out, "3 instances would be removed\n");
+  EXPECT_EQ(cli.run({"prune", "--older-than", "7d", "--status", "failed"}).out, "1 instances removed\n");
+  EXPECT_EQ(cli.run({"prune", "--older-than", "7d", "--json"}).out, "{\"removed\":2}\n");
+  EXPECT_EQ(cli.run({"prune", "--older-than", "week"}).exit_code, 64);
+  EXPECT_EQ(cli.run({"prune"}).exit_code, 64);
+  EXPECT_EQ(cli.run({"prune", "--older-than", "7d", "--status", "running"}).exit_code, 64);
+
+  const Said active = cli.run({"remove", "active"});
+  EXPECT_EQ(active.exit_code, 1);
+  EXPECT_THAT(active.err, HasSubstr("'active' has not finished, it is running"));
+  EXPECT_EQ(cli.run({"remove", "young"}).out, "young is removed\n");
+  const Said gone = cli.run({"remove", "young"});
+  EXPECT_EQ(gone.exit_code, 1);
+  EXPECT_THAT(gone.err, HasSubstr("there is no instance young"));
+
+  end("again", 2, "1 hour");
+  EXPECT_THAT(cli.run({"start", "w", "--id", "again", "--on-finished", "refuse"}).err, HasSubstr("'again' has finished: completed"));
+  EXPECT_EQ(cli.run({"start", "w", "--id", "again", "--on-finished", "replace"}).out, "again\n");
+  EXPECT_THAT(cli.run({"show", "again"}).out, HasSubstr("running"));
+}
+
 TEST(CliDatabase, StartTakesItsInputFromTextFileAndPipe) {
   const Schema schema;
   Cli cli = cli_on(schema);

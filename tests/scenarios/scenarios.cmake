@@ -96,6 +96,7 @@ own_program(test_own_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/kills_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/sizes_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/holders_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/retention_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hooks_test.cpp)
 
 # Every order of words, deaths included: pure, the replay core alone.
