@@ -58,6 +58,25 @@ struct ChannelsOptions {
 };
 int channels(const Globals& globals, const ChannelsOptions& options);
 
+// schedule.cpp: workflows that are started at times
+struct ScheduleOptions {
+  std::string name, workflow;
+  std::optional<std::string> cron, every;  // one of them
+  std::string time_zone = "UTC", input = "{}", queue = "default";
+  std::string jitter = "0", overlap = "skip", catch_up = "1 hour";  // intervals as PostgreSQL reads them
+};
+int schedule_create(const Globals& globals, const ScheduleOptions& options);
+enum class ScheduleChange { pause, resume, remove };
+int schedule_change(const Globals& globals, ScheduleChange change, const std::string& name);
+int schedule_trigger(const Globals& globals, const std::string& name);
+int schedule_list(const Globals& globals, bool json);
+struct NextOptions {
+  std::string cron, time_zone = "UTC";
+  std::optional<std::string> from;  // none: now
+  int count = 5;
+};
+int schedule_next(const NextOptions& options);  // needs no database
+
 // control.cpp: the processes; needs no database
 int status(const Globals& globals, bool json);
 int restart(const Globals& globals, const std::string& component);

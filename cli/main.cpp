@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <tuple>
 
 #include "cli/commands.hpp"
 #include "cli/exit_codes.hpp"
@@ -96,6 +97,54 @@ void add_look(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
   channels->callback([&] { chosen = [&] { return cli::channels(globals, channel_listing); }; });
 }
 
+void add_schedule(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {
+  auto* schedule = app.add_subcommand("schedule", "workflows that are started at times");
+  schedule->require_subcommand(1);
+
+  static cli::ScheduleOptions making;
+  auto* create = schedule->add_subcommand("create", "make a schedule, or replace the one of that name");
+  create->add_option("NAME", making.name, "the schedule's name")->required();
+  create->add_option("WORKFLOW", making.workflow, "the workflow it starts")->required();
+  create->add_option("--cron", making.cron, "minute hour day-of-month month day-of-week, or @daily and the like");
+  create->add_option("--every", making.every, "an interval as PostgreSQL reads it, in place of --cron: '15 minutes'");
+  create->add_option("--time-zone", making.time_zone, "in which the cron is meant: Europe/Berlin")->capture_default_str();
+  create->add_option("--input", making.input, "the workflow's input: JSON, @file, or - for standard input")
+      ->capture_default_str();
+  create->add_option("--queue", making.queue, "the queue it is for")->capture_default_str();
+  create->add_option("--jitter", making.jitter, "each tick is later by up to this")->capture_default_str();
+  create->add_option("--overlap", making.overlap, "what a tick does while the instance of the last one is active")
+      ->check(CLI::IsMember({"skip", "allow", "cancel_other", "queue_one"}))
+      ->capture_default_str();
+  create->add_option("--catch-up", making.catch_up, "a tick that is later than this is missed")->capture_default_str();
+  create->callback([&] { chosen = [&] { return cli::schedule_create(globals, making); }; });
+
+  static bool json = false;
+  auto* list = schedule->add_subcommand("list", "list schedules: what they start, the next tick, what came of the last");
+  list->add_flag("--json", json, "print JSON");
+  list->callback([&] { chosen = [&] { return cli::schedule_list(globals, json); }; });
+
+  static std::string name;
+  using Change = cli::ScheduleChange;
+  for (const auto& [change, word, what] : {std::tuple(Change::pause, "pause", "no ticks until it is resumed"),
+                                           std::tuple(Change::resume, "resume", "go on, from now"),
+                                           std::tuple(Change::remove, "remove", "remove it; what it started goes on")}) {
+    auto* command = schedule->add_subcommand(word, what);
+    command->add_option("NAME", name, "the schedule")->required();
+    command->callback([&, change = change] { chosen = [&, change] { return cli::schedule_change(globals, change, name); }; });
+  }
+  auto* trigger = schedule->add_subcommand("trigger", "start its workflow now; prints the instance id");
+  trigger->add_option("NAME", name, "the schedule")->required();
+  trigger->callback([&] { chosen = [&] { return cli::schedule_trigger(globals, name); }; });
+
+  static cli::NextOptions looking;
+  auto* next = schedule->add_subcommand("next", "print the next ticks of a cron; needs no database");
+  next->add_option("CRON", looking.cron, "in one word: '0 3 * * mon-fri'")->required();
+  next->add_option("--time-zone", looking.time_zone, "in which it is meant")->capture_default_str();
+  next->add_option("--count", looking.count, "so many")->check(CLI::Range(1, 100000))->capture_default_str();
+  next->add_option("--from", looking.from, "after this moment: 2026-01-31T12:00:00Z (default: now)");
+  next->callback([&] { chosen = [&] { return cli::schedule_next(looking); }; });
+}
+
 void add_control(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {
   static bool json = false;
   auto* status = app.add_subcommand("status", "show the components, their states and counters");
@@ -159,6 +208,7 @@ int main(int argc, char** argv) {
   migrate->callback([&] { chosen = [&] { return cli::migrate(globals); }; });
   add_work(app, globals, chosen);
   add_look(app, globals, chosen);
+  add_schedule(app, globals, chosen);
   add_control(app, globals, chosen);
 
   try {

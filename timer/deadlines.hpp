@@ -58,7 +58,7 @@ class Deadlines {
 
 // What a timer_expired notification says. Payloads are hints from anybody: whatever is unreadable is left empty.
 struct Hint {
-  std::string kind;                        // "sleep", "timeout", "retry", "start_at"; empty: unknown
+  std::string kind;                        // "sleep", "timeout", "retry", "start_at", "schedule"; empty: unknown
   std::optional<std::int64_t> expires_us;  // since 1970
 };
 Hint read_hint(std::string_view payload);

@@ -12,6 +12,7 @@
 #include "timer/lane.hpp"
 #include "timer/reaper.hpp"
 #include "timer/retention.hpp"
+#include "timer/schedule_lane.hpp"
 
 namespace romancy::timer {
 namespace {
@@ -39,6 +40,9 @@ class Timer final : public proc::Service {
                 lane_handlers(sleeps_looked_)),
         timeouts_(process.loop(), store_, slot_, lane("timeouts", kTimeoutKinds, config_.channel_timeout_interval),
                   lane_handlers(timeouts_looked_)),
+        schedules_(process.loop(), store_, slot_,
+                   {.limit = config_.max_timers, .intervals = intervals(config_.timer_interval)},
+                   lane_handlers(schedules_looked_)),
         reaper_(config_.session_timeout),
         reap_sweep_(process.loop(), reap_intervals(), [this](proc::Why) { sweep_sessions(); }),
         retention_(process.loop(), store_, slot_, config_,
@@ -80,7 +84,10 @@ class Timer final : public proc::Service {
     return {.name = name,
             .kinds = kinds,
             .limit = config_.max_timers,
-            .intervals = {.poll = poll, .fallback = config_.fallback_interval, .spread = config_.gap_spread}};
+            .intervals = intervals(poll)};
+  }
+  proc::Sweeper::Intervals intervals(std::chrono::milliseconds poll) const {
+    return {.poll = poll, .fallback = config_.fallback_interval, .spread = config_.gap_spread};
   }
 
   Lane::Handlers lane_handlers(bool& looked) {
@@ -124,9 +131,10 @@ class Timer final : public proc::Service {
       return process_.finish(proc::kExitConfig);
     }
     log::info("database_connected", {{"schema", config_.schema}, {"pid", conn_.conn().backend_pid()}});
-    sleeps_looked_ = timeouts_looked_ = false;
+    sleeps_looked_ = timeouts_looked_ = schedules_looked_ = false;
     sleeps_.start();
     timeouts_.start();
+    schedules_.start();
     if (process_.once()) return;
     reap_sweep_.start();
     retention_.start();
@@ -148,6 +156,7 @@ class Timer final : public proc::Service {
   void stop_looking() {
     sleeps_.stop();
     timeouts_.stop();
+    schedules_.stop();
     reap_sweep_.stop();
     retention_.stop();
     trial_due_.cancel();
@@ -158,7 +167,8 @@ class Timer final : public proc::Service {
 
   void on_hint(std::string_view payload) {
     const Hint hint = read_hint(payload);
-    if (hint.kind != "timeout") sleeps_.hint(hint);
+    if (hint.kind == "schedule" || hint.kind.empty()) schedules_.hint(hint);
+    if (hint.kind != "timeout" && hint.kind != "schedule") sleeps_.hint(hint);
     if (hint.kind == "timeout" || hint.kind.empty()) timeouts_.hint(hint);
   }
 
@@ -166,6 +176,7 @@ class Timer final : public proc::Service {
     slot_.add(Counter::resyncs);
     sleeps_.resync(why);
     timeouts_.resync(why);
+    schedules_.resync(why);
     reaper_.gap();
     reap_sweep_.resync(why);
   }
@@ -174,6 +185,7 @@ class Timer final : public proc::Service {
     slot_.live(live);
     sleeps_.live(live);
     timeouts_.live(live);
+    schedules_.live(live);
     reap_sweep_.live(live);
   }
 
@@ -181,8 +193,8 @@ class Timer final : public proc::Service {
 
   void on_look_over(bool more) {
     if (draining_) return finish_drain();
-    if (sleeps_looked_ && timeouts_looked_) process_.ready();  // harmless when it is
-    if (process_.once() && !more && ++idle_lanes_ == 2) process_.finish(proc::kExitOk);
+    if (sleeps_looked_ && timeouts_looked_ && schedules_looked_) process_.ready();  // harmless when it is
+    if (process_.once() && !more && ++idle_lanes_ == 3) process_.finish(proc::kExitOk);
   }
 
   // A statement failed. Lost connections are told by on_down as well; the sweep comes back for the rest.
@@ -283,13 +295,14 @@ class Timer final : public proc::Service {
   pg::KeptConn conn_;
   TimerStore store_;
   Lane sleeps_, timeouts_;
+  ScheduleLane schedules_;
   Reaper reaper_;
   proc::Sweeper reap_sweep_;
   Retention retention_;
   io::Alarm trial_due_, schema_again_;
   proc::HubClient hub_;
   std::function<void()> drained_;                         // to be told once
-  bool sleeps_looked_ = false, timeouts_looked_ = false;  // on this connection
+  bool sleeps_looked_ = false, timeouts_looked_ = false, schedules_looked_ = false;  // on this connection
   bool draining_ = false;
   bool was_up_ = false, was_down_ = false;
   int idle_lanes_ = 0;

@@ -22,6 +22,14 @@ pg::Conn::Reply reader(const char* what, TimerStore::Reply<T> reply, Read read) 
   };
 }
 
+std::optional<std::int64_t> maybe_int64(const Rows& rows, int row, int column) {
+  return rows.is_null(row, column) ? std::nullopt : std::optional(rows.int64(row, column));
+}
+
+Ahead read_ahead(const Rows& rows) {
+  return {.next_us = maybe_int64(rows, 0, 0), .clock_us = rows.int64(0, 1)};
+}
+
 }  // namespace
 
 void TimerStore::check_schema(Reply<void> reply) {
@@ -45,11 +53,7 @@ void TimerStore::fire(const std::vector<int>& kinds, int limit, Reply<std::vecto
 
 void TimerStore::look_ahead(const std::vector<int>& kinds, Reply<Ahead> reply) {
   conn_.query(sql::timer::look_ahead, pg::Params(kinds),
-              reader<Ahead>("look_ahead", std::move(reply), [](const Rows& rows) {
-                Ahead ahead{.next_us = std::nullopt, .clock_us = rows.int64(0, 1)};
-                if (!rows.is_null(0, 0)) ahead.next_us = rows.int64(0, 0);
-                return ahead;
-              }));
+              reader<Ahead>("look_ahead", std::move(reply), read_ahead));
 }
 
 void TimerStore::next_expiry(Reply<std::optional<std::chrono::microseconds>> reply) {
@@ -80,6 +84,61 @@ void TimerStore::remove(Kept what, std::chrono::milliseconds older, int most, Re
     case Kept::messages:
       return conn_.query(sql::timer::remove_messages, pg::Params(older.count(), most), std::move(read));
   }
+}
+
+void TimerStore::look_at_schedules(int limit, Reply<SchedulesSeen> reply) {
+  conn_.query(sql::timer::look_at_schedules, pg::Params(limit),
+              reader<SchedulesSeen>("look_at_schedules", std::move(reply), [](const Rows& rows) {
+                SchedulesSeen seen;
+                for (int i = 0; i < rows.size(); ++i) {
+                  if (!rows.is_null(i, 0)) {
+                    seen.started.push_back(rows.str(i, 0));
+                    continue;
+                  }
+                  DueSchedule due;
+                  due.name = rows.str(i, 1);
+                  due.version = rows.int64(i, 2);
+                  if (!rows.is_null(i, 3)) due.cron = rows.str(i, 3);
+                  due.every_s = maybe_int64(rows, i, 4);
+                  due.time_zone = rows.str(i, 5);
+                  due.planned_from_us = rows.int64(i, 6);
+                  due.next_tick_us = maybe_int64(rows, i, 7);
+                  due.cutoff_us = rows.int64(i, 8);
+                  due.clock_us = rows.int64(i, 9);
+                  seen.due.push_back(std::move(due));
+                }
+                return seen;
+              }));
+}
+
+void TimerStore::fire_schedule(const DueSchedule& schedule, const SchedulePlan& plan,
+                               Reply<std::vector<Ticked>> reply) {
+  static_cast<void>(ROMANCY_TEST_POINT("timer.schedule.before"));
+  std::optional<std::int64_t> expected;
+  if (schedule.next_tick_us) expected = *schedule.next_tick_us / 1000000;
+  conn_.query(sql::timer::fire_schedule,
+              pg::Params(schedule.name, schedule.version, expected, plan.missed, plan.ticks, plan.next),
+              reader<std::vector<Ticked>>("fire_schedule", std::move(reply), [](const Rows& rows) {
+                if (!rows.empty()) static_cast<void>(ROMANCY_TEST_POINT("timer.schedule.after"));
+                std::vector<Ticked> ticked;
+                for (int i = 0; i < rows.size(); ++i) {
+                  ticked.push_back({rows.str(i, 0), rows.str(i, 1), std::chrono::microseconds(rows.int64(i, 2))});
+                }
+                return ticked;
+              }));
+}
+
+void TimerStore::note_schedule(const DueSchedule& schedule, const std::string& note, Reply<void> reply) {
+  conn_.query(sql::timer::note_schedule, pg::Params(schedule.name, schedule.version, note),
+              [reply = std::move(reply)](Result<Rows> rows) {
+                if (!rows) return reply(tl::unexpected(std::move(rows.error()).within("note_schedule")));
+                reply({});
+              });
+}
+
+void TimerStore::next_schedule(Reply<Ahead> reply) {
+  conn_.query(sql::timer::next_schedule, pg::Params{},
+              reader<Ahead>("next_schedule", std::move(reply), read_ahead));
 }
 
 void TimerStore::list_sessions(Reply<std::vector<std::int64_t>> reply) {

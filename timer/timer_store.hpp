@@ -25,6 +25,37 @@ struct Ahead {
   std::int64_t clock_us = 0;            // the database's clock, since 1970
 };
 
+// A schedule that is due, as look_at_schedules lists it. Moments: microseconds since 1970, by the database's clock.
+struct DueSchedule {
+  std::string name;
+  std::int64_t version = 0;
+  std::optional<std::string> cron;
+  std::optional<std::int64_t> every_s;  // one of the two
+  std::string time_zone;
+  std::int64_t planned_from_us = 0;
+  std::optional<std::int64_t> next_tick_us;
+  std::int64_t cutoff_us = 0;  // ticks before it are too old
+  std::int64_t clock_us = 0;
+};
+struct SchedulesSeen {
+  std::vector<std::string> started;  // instances of queued ticks
+  std::vector<DueSchedule> due;
+};
+
+// What there is to be said about a due schedule: seconds since 1970.
+struct SchedulePlan {
+  int missed = 0;
+  std::vector<std::int64_t> ticks;
+  std::int64_t next = 0;
+};
+
+// What became of one tick.
+struct Ticked {
+  std::string instance_id;
+  std::string outcome;  // "started", "queued", "overlapped", "failed"
+  std::chrono::microseconds late{};
+};
+
 struct Ended {
   std::int64_t session_id = 0;
   std::string worker;
@@ -50,6 +81,10 @@ class TimerStore {
   void check_schema(Reply<void> reply);  // refuse: this program must not run on that schema
   void fire(const std::vector<int>& kinds, int limit, Reply<std::vector<Fired>> reply);
   void look_ahead(const std::vector<int>& kinds, Reply<Ahead> reply);
+  void look_at_schedules(int limit, Reply<SchedulesSeen> reply);
+  void fire_schedule(const DueSchedule& schedule, const SchedulePlan& plan, Reply<std::vector<Ticked>> reply);
+  void note_schedule(const DueSchedule& schedule, const std::string& note, Reply<void> reply);
+  void next_schedule(Reply<Ahead> reply);
   void list_sessions(Reply<std::vector<std::int64_t>> reply);
   void reap_session(std::int64_t session, Reply<std::optional<int>> reply);  // instances freed; none: not ended
   void reap_sessions(bool try_locks, Reply<std::vector<Ended>> reply);

@@ -117,6 +117,7 @@ std::string_view counter_name(Counter counter) {
     case Counter::generations_removed: return "generations_removed";
     case Counter::events_removed: return "events_removed";
     case Counter::messages_removed: return "messages_removed";
+    case Counter::schedules_ticked: return "schedules_ticked";
     case Counter::events_delivered: return "events_delivered";
     case Counter::events_failed: return "events_failed";
     case Counter::subscribers: return "subscribers";

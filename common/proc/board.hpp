@@ -47,6 +47,7 @@ enum class Counter : std::uint8_t {
   generations_removed,   // timer: of the archive
   events_removed,        // timer: outbox events, delivered or given up
   messages_removed,      // timer: of competing channels, that nobody took
+  schedules_ticked,      // timer: ticks of schedules seen to
   events_delivered,      // relay: events accepted by the sink
   events_failed,         // relay: delivery attempts that failed
   subscribers,           // listener: a gauge: subscribers now

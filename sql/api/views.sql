@@ -5,7 +5,7 @@
 -- and a name that stands twice in routes does not double a row.
 
 DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, channels,
-  timers, outbox_events, workers;
+  timers, outbox_events, workers, workflow_schedules;
 
 -- Index for one instance: pk of instances, pk of history, routes_id. For a list: none but routes_id.
 CREATE VIEW workflow_instances AS
@@ -119,3 +119,31 @@ SELECT s.session_id,
          WHERE i.instance_id = ANY (ARRAY(SELECT unnest(c.ids) FROM claims c WHERE c.session_id = s.session_id))
            AND i.session_id = s.session_id) AS leases
   FROM sessions s;
+
+-- next_tick: NULL when it is paused, or when no timer has seen it yet. last_status: of last_instance_id; NULL when that was
+-- removed. Index for one schedule: pk of schedules, pk of instances.
+CREATE VIEW workflow_schedules AS
+SELECT s.name,
+       s.workflow_name,
+       s.queue,
+       s.input,
+       s.cron,
+       s.every,
+       s.time_zone,
+       s.jitter,
+       s.overlap,
+       s.catch_up,
+       s.paused,
+       s.next_tick,
+       s.queued_tick,
+       s.last_tick,
+       s.last_instance_id,
+       (SELECT (ARRAY['running', 'completed', 'failed', 'cancelled', 'stuck', 'compensating'])[i.status]
+          FROM instances i
+         WHERE i.instance_id = s.last_instance_id) AS last_status,
+       s.started,
+       s.overlapped,
+       s.missed,
+       s.note,
+       s.created_at
+  FROM schedules s;

@@ -30,11 +30,11 @@ BEGIN
     EXECUTE format(
       'GRANT EXECUTE ON FUNCTION start_workflow, remove_workflow, publish, publish_to_group, declare_channel, cancel_workflow, '
       'retry_compensations, give_up_compensations, add_outbox_event, workflow_result, "binary"(bytea), "binary"(jsonb), '
-      'history_kind TO %I',
+      'history_kind, create_schedule, pause_schedule, resume_schedule, remove_schedule, trigger_schedule TO %I',
       v_client);
     EXECUTE format(
       'GRANT SELECT ON workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, channels, '
-      'timers, outbox_events, workers, schema_version TO %I',
+      'timers, outbox_events, workers, workflow_schedules, schema_version TO %I',
       v_client);
   END IF;
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_worker) THEN
@@ -47,7 +47,7 @@ BEGIN
       'GRANT INSERT, UPDATE, DELETE ON sessions, stuck, claims, inbox, pokes, deadlines, subscriptions, '
       'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox, children TO %I',
       v_worker);
-    EXECUTE format('GRANT UPDATE ON instances TO %I', v_worker);
+    EXECUTE format('GRANT UPDATE ON instances, schedules TO %I', v_worker);
   END IF;
 END
 $$;

@@ -257,6 +257,7 @@ BEGIN
       PERFORM end_children(coalesce(v_ended, '{}'), coalesce(v_recurred, '{}'));
     END IF;
     IF v_ended IS NOT NULL THEN
+      PERFORM wake_schedules(v_ended);
       DELETE FROM channel_waits WHERE instance_id = ANY (v_ended);
       PERFORM clear_inbox(v_ended);
       DELETE FROM deadlines WHERE instance_id = ANY (v_ended);

@@ -58,6 +58,14 @@ $$
            'expires_at', to_char(expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
 $$;
 
+-- A schedule is new, has changed, or may go on: timers look.
+CREATE OR REPLACE FUNCTION hint_schedule(name text)
+RETURNS void
+LANGUAGE sql VOLATILE AS
+$$
+  SELECT hint('timer_expired', jsonb_build_object('timer_id', 'schedule:0', 'schedule', name))
+$$;
+
 -- Microseconds since 1970, the engine's unit for moments.
 CREATE OR REPLACE FUNCTION unix_micros(moment timestamptz)
 RETURNS bigint

@@ -240,6 +240,41 @@ CREATE TABLE children (
 );
 CREATE INDEX children_parent ON children (parent_id);
 
+-- When workflows are started. A tick is a moment that a schedule names; due_at is when somebody has to see to the next one.
+-- Timers compute ticks (common/cron), so a new schedule has none yet: due_at is then the moment it was made.
+CREATE TABLE schedules (
+  name             text        NOT NULL,
+  workflow_name    text        NOT NULL,
+  queue            text        NOT NULL,
+  input            jsonb       NOT NULL,
+  cron             text,
+  every            interval,
+  time_zone        text        NOT NULL,
+  jitter           interval    NOT NULL,
+  overlap          text        NOT NULL,
+  catch_up         interval    NOT NULL,
+  paused           boolean     NOT NULL DEFAULT false,
+  version          bigint      NOT NULL,  -- from schedule_versions: another one whenever somebody changed the schedule
+  planned_from     timestamptz NOT NULL,  -- ticks up to here are nobody's business
+  next_tick        timestamptz,           -- the first one nobody has seen to; NULL: not computed yet
+  due_at           timestamptz,           -- next_tick and its jitter; NULL: paused
+  queued_tick      timestamptz,           -- it waits for last_instance_id to end
+  last_tick        timestamptz,
+  last_instance_id text,                  -- what the last tick that started one started
+  started          bigint      NOT NULL DEFAULT 0,
+  overlapped       bigint      NOT NULL DEFAULT 0,  -- ticks that started nothing because of the instance before
+  missed           bigint      NOT NULL DEFAULT 0,  -- ticks that were too late, or could not be started
+  note             text,
+  created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT schedules_pkey PRIMARY KEY (name),
+  CONSTRAINT schedules_rule_check CHECK ((cron IS NULL) <> (every IS NULL)),
+  CONSTRAINT schedules_paused_check CHECK (paused = (due_at IS NULL)),
+  CONSTRAINT schedules_overlap_check CHECK (overlap IN ('skip', 'allow', 'cancel_other', 'queue_one'))
+) WITH (fillfactor = 50);
+CREATE INDEX schedules_due ON schedules (due_at);
+CREATE INDEX schedules_queued ON schedules (last_instance_id) WHERE queued_tick IS NOT NULL;
+CREATE SEQUENCE schedule_versions;
+
 -- Queues turn over completely: vacuum by count, at once, at full speed; and never truncate, because truncation takes
 -- an exclusive lock.
 ALTER TABLE pokes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
@@ -259,6 +294,8 @@ ALTER TABLE channel_waits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_va
 ALTER TABLE deferred_messages SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE children SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE schedules SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE instances SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE former_generations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);

@@ -16,6 +16,7 @@ class Plans : public Storage {
   void SetUp() override {
     a.run(start_session(1));
     c.run(start("new0000"));
+    c.run("SELECT create_schedule('tick', 'x', every => '1 minute', overlap => 'queue_one')");
     c.run("VACUUM ANALYZE");
     watch(false);
     run_everything(0, 1);
@@ -26,6 +27,8 @@ class Plans : public Storage {
     c.run("INSERT INTO deadlines SELECT 'old' || n, 1, 1, now() + interval '1 day' FROM generate_series(1, 2000) n");
     c.run("INSERT INTO history (instance_id, seq, op, kind) "
           "SELECT 'old' || n, 1, 0, 1 FROM generate_series(1, 2000) n");
+    c.run("INSERT INTO schedules SELECT (jsonb_populate_record(s, jsonb_build_object('name', 'tick' || n, 'due_at', 'infinity', 'queued_tick', NULL))).* "
+          "FROM schedules s, generate_series(1, 2000) n");
     c.run("SELECT count(start_workflow('w', '{}', 'new' || lpad(n::text, 4, '0'))) FROM generate_series(1, 512) n");
   }
 
@@ -63,6 +66,15 @@ class Plans : public Storage {
     planned("SELECT publish('news', '1')");
     planned("SELECT * FROM heartbeat_session(1, '1 hour', '{" + id(first) + "}')");
     planned("SELECT * FROM fire_timers('{1,2,3,4}', 1000)");
+    c.run("UPDATE schedules SET next_tick = '2026-01-01', due_at = '2026-01-01' WHERE name = 'tick'");
+    EXPECT_EQ(planned("SELECT name FROM look_at_schedules(100)"), "tick");
+    for (const std::string n : {"1", "2"}) {  // the second one is queued
+      planned("SELECT * FROM fire_schedule('tick', " + c.run("SELECT version FROM schedules WHERE name = 'tick'") + ", " +
+              c.run("SELECT extract(epoch FROM next_tick)::bigint FROM schedules WHERE name = 'tick'") + ", 0, '{" +
+              std::to_string(first) + n + "}', 1767225660)");
+    }
+    planned("SELECT next_schedule()");
+    planned("SELECT name FROM look_at_schedules(100)");
     planned("SELECT next_timer('{1}'), next_outbox(), read_history('" + id(first) + "')");
     EXPECT_EQ(planned("SELECT count(*) FROM claim_outbox(1, " + number + ", '1 hour')"), number);
     EXPECT_EQ(planned("SELECT complete_outbox(1, ARRAY(SELECT 'e' || n FROM generate_series(" + std::to_string(first) +

@@ -140,6 +140,46 @@ TEST(CliDatabase, StartAtWaitsForItsTime) {
   EXPECT_THAT(wrong.err, HasSubstr("--at: "));
 }
 
+TEST(CliDatabase, SchedulesAreMadeListedChangedAndRemoved) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  const std::vector<std::string> create{"schedule", "create", "nightly", "report", "--cron", "0 3 * * mon-fri", "--time-zone",
+                                        "Europe/Berlin", "--input", R"({"n": 9007199254740993})", "--overlap", "queue_one"};
+  EXPECT_EQ(cli.run(create).out, "nightly created\n");
+  EXPECT_EQ(cli.run(create).out, "nightly unchanged\n");
+  EXPECT_EQ(cli.run({"schedule", "create", "pulse", "check", "--every", "30 seconds", "--jitter", "5 s"}).out, "pulse created\n");
+  EXPECT_THAT(cli.run({"schedule", "list"}).out,
+              AllOf(HasSubstr("0 3 * * mon-fri"), HasSubstr("every 00:00:30"), HasSubstr("not computed yet")));
+  EXPECT_EQ(cli.run({"schedule", "pause", "pulse"}).exit_code, 0);
+  const Said again = cli.run({"schedule", "pause", "pulse"});
+  EXPECT_EQ(again.exit_code, 1);
+  EXPECT_THAT(again.err, HasSubstr("NAME: pulse was paused already"));
+  EXPECT_EQ(cli.run({"schedule", "remove", "pulse"}).exit_code, 0);
+  EXPECT_EQ(cli.run({"schedule", "remove", "pulse"}).exit_code, 1);
+  EXPECT_EQ(cli.run({"schedule", "resume", "nightly"}).exit_code, 1);
+  EXPECT_THAT(cli.run({"schedule", "trigger", "nightly"}).out, StartsWith("nightly@20"));
+  const Said listed = cli.run({"schedule", "list", "--json"});
+  EXPECT_THAT(listed.out, HasSubstr(R"("input":{"n": 9007199254740993})"));
+  const json schedules = json::parse(listed.out);
+  ASSERT_EQ(schedules.size(), 1u);
+  EXPECT_EQ(schedules[0]["name"], "nightly");
+  EXPECT_EQ(schedules[0]["paused"], false);
+  EXPECT_EQ(schedules[0]["next_tick"], nullptr);
+  const Said wrong = cli.run({"schedule", "create", "x", "w", "--cron", "0 24 * * *"});
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_THAT(wrong.err, HasSubstr("cron: hour '24': must be from 0 to 23"));
+}
+
+TEST(Cli, TheNextTicksNeedNoDatabase) {
+  Cli cli({});
+  EXPECT_EQ(cli.run({"schedule", "next", "30 2 * * *", "--time-zone", "Europe/Berlin", "--from", "2026-03-28T00:00:00Z", "--count", "2"}).out,
+            "2026-03-28T01:30:00Z  2026-03-28 02:30:00 CET\n2026-03-29T01:00:00Z  2026-03-29 03:00:00 CEST\n");
+  EXPECT_EQ(cli.run({"schedule", "next", "@daily"}).exit_code, 0);
+  EXPECT_EQ(cli.run({"schedule", "next", "@daily", "--from", "teatime"}).exit_code, 64);
+  EXPECT_EQ(cli.run({"schedule", "next", "@daily", "--time-zone", "Mars/Olympus"}).exit_code, 1);
+  EXPECT_EQ(cli.run({"schedule"}).exit_code, 64);
+}
+
 TEST(CliDatabase, PublishReachesItsInstance) {
   const Schema schema;
   Cli cli = cli_on(schema);

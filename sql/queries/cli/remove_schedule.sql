@@ -1,0 +1,2 @@
+-- romancy schedule remove. Index: pk of schedules. Locks: the schedule.
+SELECT remove_schedule($1::text);
