@@ -119,6 +119,22 @@ TEST(Faults, P2_BeforeAndAfterTheCommitOfATransactionalActivity) {
          });
 }
 
+TEST(Faults, P2_BeforeAndAfterATickOfASchedule) {
+  die_at("P2m", "the timer dies before and after it sees to a tick of a schedule", {"timer.schedule.before", "timer.schedule.after"},
+         [](Site& s) {
+           s.run_sql("CREATE TABLE load.ledger (key text); GRANT USAGE ON SCHEMA load TO PUBLIC; GRANT ALL ON load.ledger TO PUBLIC");
+           s.run_sql("SELECT romancy.create_schedule('x-tick', 'ledger', every => '1 second', overlap => 'allow')");
+         },
+         3, [](Site& s) {
+           EXPECT_TRUE(eventually([&] { return s.count("SELECT started FROM romancy.schedules") >= 10; })) << s.log();
+           s.run_sql("SELECT romancy.pause_schedule('x-tick')");
+           EXPECT_EQ(s.ask("SELECT count(*) - 1 - extract(epoch FROM max(tick) - min(tick))::bigint FROM (SELECT split_part(instance_id, '@', 2)"
+                           "::timestamptz AS tick FROM romancy.instances WHERE instance_id LIKE 'x-tick@%') t"), "0") << "each tick";
+           EXPECT_TRUE(eventually([&] { return s.ask("SELECT count(*) FROM romancy.instances WHERE instance_id LIKE 'x-tick@%' AND status <> 2") == "0"; })) << s.log();
+           EXPECT_EQ(s.ask("SELECT count(*) - count(DISTINCT key) FROM load.ledger"), "0") << "once";
+         });
+}
+
 // The child was forked and is in nobody's book: it must not outlive its parent.
 // (The seventh: the migration and five children come before it.)
 TEST(Faults, P2_TheSupervisorDiesRightAfterAFork) {

@@ -340,6 +340,21 @@ TEST_F(Schedules, ATickThatIsQueuedWhileTheOtherEndsIsNotForgotten) {
   EXPECT_EQ(b.run("SELECT started FROM look_at_schedules(10) WHERE started > ''"), kThird);
 }
 
+// What the lock is for.
+TEST_F(Schedules, WithoutTheLockOnTheOtherItsEndTellsNobody) {
+  schema.patch("fire_schedule", "         FOR SHARE SKIP LOCKED;", ";");
+  schedule("s", "overlap => 'queue_one'");
+  a.run(fire(version()));
+  const std::string end = end_of(kFirst);
+  c.run("LISTEN " + schema.name() + "_timer_expired");
+  a.run("BEGIN");
+  a.run(end);
+  EXPECT_EQ(b.run(fire(version(), 1)), kSecond + "|queued");
+  EXPECT_EQ(b.run("SELECT count(*) FROM look_at_schedules(10) WHERE started > ''"), "0");
+  a.run("COMMIT");
+  EXPECT_EQ(c.notifications().size(), 0u);
+}
+
 TEST_F(Schedules, OfTwoTimersOneStartsAQueuedTick) {
   schedule("s", "overlap => 'queue_one'");
   a.run(fire(version()));
