@@ -53,6 +53,7 @@ endfunction()
 scenario_program(test_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/activities_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/timers_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/schedules_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/messages_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/saga_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/cancel_test.cpp
