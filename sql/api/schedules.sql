@@ -29,7 +29,7 @@ BEGIN
     RAISE EXCEPTION 'cron, every: one of them must be given, and not both' USING ERRCODE = '22023';
   ELSIF $9 NOT IN ('skip', 'allow', 'cancel_other', 'queue_one') THEN
     RAISE EXCEPTION 'overlap: must be skip, allow, cancel_other or queue_one' USING ERRCODE = '22023';
-  ELSIF $5 = 'localtime' OR NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = $5) THEN
+  ELSIF $5 <> 'UTC' AND ($5 = 'localtime' OR NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = $5)) THEN
     RAISE EXCEPTION 'time_zone: there is no %', quote_literal($5) USING ERRCODE = '22023';
   END IF;
   IF $3 IS NOT NULL THEN
