@@ -39,9 +39,11 @@ TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   second.output.messages = {{"news", "1", "", std::nullopt, "team"}};
   second.output.history = {{1, 0, HistoryKind::started, "", "{}"}};
   second.output.consumed = {12};
+  second.output.children = {{7, "c", "ship", "default", "1", true}, {0, "d", "fly", "sky", "", false}};
+  second.output.cancels = {{"e", "enough"}};
   const auto params = commit_params(99, {&first, &second}, 100);
   const auto& values = params.values();
-  ASSERT_EQ(values.size(), 49u);
+  ASSERT_EQ(values.size(), 59u);
   EXPECT_EQ(values[0], "99");
   EXPECT_EQ(values[6], "{2}");          // h_run
   EXPECT_EQ(values[12], "{1,1,2}");     // consumed_run
@@ -56,7 +58,12 @@ TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   EXPECT_EQ(values[32], "{2}");         // sub_mode
   EXPECT_EQ(values[35], "{f}");         // g_on
   EXPECT_EQ(values[41], "{\"team\"}");  // m_group
-  EXPECT_EQ(values[48], "100");
+  EXPECT_EQ(values[48], "{2,2}");       // c_run
+  EXPECT_EQ(values[49], "{7,0}");       // c_op
+  EXPECT_EQ(values[53], R"({"1","null"})");  // c_input
+  EXPECT_EQ(values[54], "{t,f}");       // c_follows
+  EXPECT_EQ(values[56], R"({"e"})");    // cancel_id
+  EXPECT_EQ(values[58], "100");
 }
 
 TEST(Engine, MergedOutputsKeepTheOrderOfHistoryAndTheLastStatus) {
@@ -82,6 +89,10 @@ TEST(Engine, OnlyTheStartMayTravelWithTheFirstResult) {
   Output sent = output;
   sent.outbox.push_back({});
   EXPECT_FALSE(says_only_started(sent));
+  Output parent = output;
+  parent.children.push_back({});
+  EXPECT_FALSE(says_only_started(parent));
+  EXPECT_EQ(merge(output, parent).children.size(), 1u);
   Output told = output;
   told.history.push_back({2, 0, HistoryKind::cancel_requested, "", "{}"});
   EXPECT_FALSE(says_only_started(told));
