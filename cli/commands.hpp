@@ -17,6 +17,8 @@ struct StartOptions {
   std::optional<std::string> id, at;
   std::string queue = "default", on_finished = "return";
   bool json = false;
+  bool wait = false;
+  std::optional<double> timeout;  // seconds
 };
 int start(const Globals& globals, const StartOptions& options);
 
@@ -27,6 +29,14 @@ struct PublishOptions {
   bool json = false;
 };
 int publish(const Globals& globals, const PublishOptions& options);
+
+struct ResultOptions {
+  std::string id;
+  bool json = false;
+  bool wait = false;
+  std::optional<double> timeout;  // seconds
+};
+int result(const Globals& globals, const ResultOptions& options);
 
 int cancel(const Globals& globals, const std::string& id, const std::optional<std::string>& reason);
 int resume(const Globals& globals, const std::string& id);

@@ -110,6 +110,7 @@ void print_show(const Shown& shown) {
       {"worker", maybe(row, 0, 8)},
       {"note", maybe(row, 0, 7)},
       {"served", row.boolean(0, 11) ? "yes" : "no: no living worker serves this workflow"},
+      {"progress", maybe(row, 0, 13)},
       {"input", maybe(row, 0, 4)},
       {"output", maybe(row, 0, 5)},
       {"error", maybe(row, 0, 6)}};
@@ -168,6 +169,7 @@ void print_show_json(const Shown& shown) {
       .text("status", row.str(0, 3))
       .number("generation", row.int64(0, 12))
       .text("why", shown.why)
+      .raw("progress", maybe(row, 0, 13))
       .raw("input", maybe(row, 0, 4))
       .raw("output", maybe(row, 0, 5))
       .raw("error", maybe(row, 0, 6))

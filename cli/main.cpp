@@ -27,7 +27,17 @@ void add_work(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
       ->check(CLI::IsMember({"return", "refuse", "replace"}))
       ->capture_default_str();
   start->add_flag("--json", starting.json, "print JSON");
+  start->add_flag("--wait", starting.wait, "wait for its end, and print its output instead of its id");
+  start->add_option("--timeout", starting.timeout, "wait so many seconds at most")->check(CLI::NonNegativeNumber);
   start->callback([&] { chosen = [&] { return cli::start(globals, starting); }; });
+
+  static cli::ResultOptions asking;
+  auto* result = app.add_subcommand("result", "print the output of an instance");
+  result->add_option("ID", asking.id, "the instance")->required();
+  result->add_flag("--wait", asking.wait, "wait for its end");
+  result->add_option("--timeout", asking.timeout, "wait so many seconds at most")->check(CLI::NonNegativeNumber);
+  result->add_flag("--json", asking.json, "print JSON");
+  result->callback([&] { chosen = [&] { return cli::result(globals, asking); }; });
 
   static cli::PublishOptions publishing;
   auto* publish = app.add_subcommand("publish", "publish a message; prints its id");

@@ -1,5 +1,7 @@
-// romancy start, publish, cancel, resume, compensate, remove, prune: the same functions any SQL client may call (resume
+// romancy start, result, publish, cancel, resume, compensate, remove, prune: the same functions any SQL client may call (resume
 // and prune: any worker).
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <utility>
 
@@ -7,14 +9,51 @@
 #include "cli/exit_codes.hpp"
 #include "cli/input.hpp"
 #include "cli/text.hpp"
+#include "common/pg/await_end.hpp"
 #include "sql/cli.hpp"
 
 namespace romancy::cli {
+namespace {
+
+// Its output is what a script wants; everything else goes to standard error.
+int print_end(const std::string& command, const std::string& id, const pg::End& end, bool json) {
+  if (json) {
+    std::printf("%s\n", JsonObject().text("instance_id", id).text("status", end.status).raw("output", end.output).raw("error", end.error).str().c_str());
+  } else if (end.status == "completed") {
+    std::printf("%s\n", end.output.value_or("null").c_str());
+  }
+  if (end.status == "completed") return kExitOk;
+  return fail(command, kExitEnded, id + " " + (end.status == "failed" ? "failed" : "is cancelled") + ": " + end.error.value_or("null"));
+}
+
+Result<int> wait_for(const std::string& command, pg::Blocking& db, const std::string& schema, const ResultOptions& options) {
+  using Clock = std::chrono::steady_clock;
+  constexpr double kForever = 10.0 * 365 * 86'400;
+  const std::chrono::duration<double> timeout(std::min(options.timeout.value_or(kForever), kForever));
+  auto end = pg::await_end(db, schema, options.id, Clock::now() + std::chrono::ceil<Clock::duration>(timeout));
+  if (!end) return tl::unexpected(std::move(end.error()));
+  if (!*end) return fail(command, kExitTimeout, options.id + " has not ended in time");
+  return print_end(command, options.id, **end, options.json);
+}
+
+}  // namespace
+
+int result(const Globals& globals, const ResultOptions& options) {
+  return with_database("result", globals, [&](pg::Blocking& db, const proc::Config& config) -> Result<int> {
+    if (options.wait) return wait_for("result", db, config.schema, options);
+    const auto rows = db.query(sql::cli::workflow_result, pg::Params(options.id));
+    if (!rows) return tl::unexpected(Error(rows.error()).within("workflow_result"));
+    const auto text = [&](int column) { return rows->is_null(0, column) ? std::nullopt : std::optional(rows->str(0, column)); };
+    const pg::End end{rows->str(0, 0), text(1), text(2)};
+    if (!end.output && !end.error) return refuse("ID: " + options.id + " has not finished: " + end.status);
+    return print_end("result", options.id, end, options.json);
+  });
+}
 
 int start(const Globals& globals, const StartOptions& options) {
   const auto input = read_json_argument("--input", options.input);
   if (!input) return fail("start", kExitUsage, input.error().text);
-  return with_database("start", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
+  return with_database("start", globals, [&](pg::Blocking& db, const proc::Config& config) -> Result<int> {
     const auto rows =
         db.query(sql::cli::start_workflow, pg::Params(options.name, *input, options.id, options.queue, options.at, options.on_finished));
     if (!rows) {
@@ -22,6 +61,7 @@ int start(const Globals& globals, const StartOptions& options) {
       return tl::unexpected(Error(rows.error()).within(bad_time ? "--at" : "start_workflow"));
     }
     const std::string id = rows->str(0, 0);
+    if (options.wait) return wait_for("start", db, config.schema, {id, options.json, true, options.timeout});
     std::printf("%s\n", options.json ? JsonObject().text("instance_id", id).str().c_str() : id.c_str());
     return kExitOk;
   });

@@ -43,7 +43,7 @@ Observer::Instance observed(const Resumer::Lease& lease) {
 // The names stand here so that a new one is not forgotten below: then this does not compile.
 Output merge(Output earlier, Output later) {
   [[maybe_unused]] const auto& [history, timers, timers_over, waits, given_back, groups, consumed, seen, subscriptions,
-                                messages, outbox, children, cancels, activities, stopped, status, recur, note, release,
+                                messages, outbox, children, cancels, progress, activities, stopped, status, recur, note, release,
                                 ask_seen, seen_after] = later;
   append(earlier.history, std::move(later.history));
   // What began and is over before it was written never was.
@@ -61,6 +61,7 @@ Output merge(Output earlier, Output later) {
   append(earlier.outbox, std::move(later.outbox));
   append(earlier.children, std::move(later.children));
   append(earlier.cancels, std::move(later.cancels));
+  if (later.progress) earlier.progress = std::move(later.progress);
   append(earlier.activities, std::move(later.activities));
   append(earlier.stopped, std::move(later.stopped));
   earlier.recur = later.recur;
@@ -75,7 +76,8 @@ Output merge(Output earlier, Output later) {
 bool says_only_started(const Output& output) {
   return output.history.size() == 1 && output.history.front().kind == HistoryKind::started && output.timers.empty() &&
          output.timers_over.empty() && output.seen.empty() && output.subscriptions.empty() && output.messages.empty() &&
-         output.outbox.empty() && output.children.empty() && output.cancels.empty() && output.status == Status::running && !output.release;
+         output.outbox.empty() && output.children.empty() && output.cancels.empty() && !output.progress &&
+         output.status == Status::running && !output.release;
 }
 
 // ---------------------------------------------------------------------------------------------- looking for work

@@ -130,6 +130,7 @@ struct Output {
   std::vector<OutboxRow> outbox;
   std::vector<ChildStart> children;
   std::vector<CancelRequest> cancels;
+  std::optional<std::string> progress;        // what ctx.set_status() said last, as JSON text
   std::vector<ActivityStart> activities;      // to start after the commit
   std::vector<std::int32_t> stopped;          // activities under way nobody waits for any more: ask them to stop
   Status status = Status::running;

@@ -29,7 +29,7 @@ Result<std::unique_ptr<Run>> Run::make(const Registry& registry, RunInfo info) {
 bool Output::empty() const {
   return history.empty() && timers.empty() && timers_over.empty() && waits.empty() && given_back.empty() &&
          groups.empty() && consumed.empty() && seen.empty() && subscriptions.empty() && messages.empty() &&
-         outbox.empty() && children.empty() && cancels.empty();
+         outbox.empty() && children.empty() && cancels.empty() && !progress;
 }
 
 RunCore::RunCore(const Registry& registry, WorkflowRef workflow, RunInfo info)

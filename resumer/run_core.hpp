@@ -141,6 +141,7 @@ class RunCore final : public Run, private detail::Host {
   Started start_child(detail::NewInstance child) override;
   std::string start_workflow(detail::NewInstance instance) override;
   void cancel_workflow(std::string_view instance_id, std::string_view reason) override;
+  void set_status(std::string value) override;
   void compensate_with(const std::string& activity, std::string input) override;
   void forget_compensations() override;
   [[noreturn]] void recur(std::string input) override;

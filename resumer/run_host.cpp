@@ -17,6 +17,8 @@ void check_name(std::string_view what, std::string_view name) {
   if (const auto problem = name_problem(name); !problem.empty()) throw BadData(std::string(what) + ": " + problem);
 }
 
+constexpr std::size_t kMaxProgressBytes = 16384;
+
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------------------------- asks
@@ -146,6 +148,16 @@ void RunCore::cancel_workflow(std::string_view instance_id, std::string_view rea
   const auto done =
       command(HistoryKind::cancel_sent, next_op(), instance_id, dump_json(Json{{"reason", std::string(reason)}}));
   if (!done.played) pending_.cancels.push_back({std::string(instance_id), std::string(reason)});
+}
+
+// No row of history and no operation: what is said in replay was committed with the event that the code is told, and a
+// call that is new or gone changes nothing else.
+void RunCore::set_status(std::string value) {
+  if (refused("set_status")) return;
+  if (history_.broken()) throw Abandoned{};
+  if (value.size() > kMaxProgressBytes)
+    throw BadData("set_status: longer than " + std::to_string(kMaxProgressBytes) + " bytes");
+  if (!in_replay_) pending_.progress = std::move(value);
 }
 
 void RunCore::withdraw(std::int32_t op) noexcept {

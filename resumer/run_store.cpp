@@ -217,6 +217,7 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
   struct { Int run; Text event_id, type, source, data, content_type; } o;
   struct { Int run, op; Text id, workflow, queue, input; std::vector<bool> follows; } c;
   struct { Int run; Text id, reason; } cancel;
+  struct { Int run; Text value; } p;
 
   int run = 0;
   for (const CommitItem* item : items) {
@@ -294,6 +295,7 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
       cancel.id.push_back(request.id);
       cancel.reason.push_back(request.reason);
     }
+    if (out.progress) p.run.push_back(run), p.value.push_back(*out.progress);
   }
   return pg::Params(session, ids, tokens, statuses, releases, notes,                       //
                     h.run, h.seq, h.op, h.kind, h.name, h.data,                            //
@@ -305,7 +307,7 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
                     m.run, m.channel, m.data, m.metadata, m.target, m.group,               //
                     o.run, o.event_id, o.type, o.source, o.data, o.content_type,             //
                     c.run, c.op, c.id, c.workflow, c.queue, c.input, c.follows,            //
-                    cancel.run, cancel.id, cancel.reason, inbox_limit);
+                    cancel.run, cancel.id, cancel.reason, p.run, p.value, inbox_limit);
 }
 
 }  // namespace romancy::resumer

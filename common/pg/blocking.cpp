@@ -156,6 +156,23 @@ Result<Rows> Blocking::script(std::string_view sql) {
   return answer(conn, PQexec(conn, std::string(sql).c_str()));
 }
 
+Result<std::vector<std::string>> Blocking::wait_notified(std::chrono::steady_clock::time_point deadline) {
+  auto* conn = static_cast<PGconn*>(conn_.get());
+  if (conn == nullptr) return try_again("the connection is closed");
+  for (;;) {
+    // A connection that is lost must not look like silence.
+    if (PQconsumeInput(conn) == 0) return tl::unexpected(connection_error(conn));
+    std::vector<std::string> payloads;
+    while (PGnotify* one = PQnotifies(conn)) {
+      payloads.emplace_back(one->extra);
+      PQfreemem(one);
+    }
+    if (!payloads.empty()) return payloads;
+    if (PQstatus(conn) != CONNECTION_OK) return tl::unexpected(connection_error(conn));
+    if (!wait_for(conn, POLLIN, deadline)) return payloads;
+  }
+}
+
 bool Blocking::alive() const { return conn_ && PQstatus(static_cast<PGconn*>(conn_.get())) == CONNECTION_OK; }
 
 Blocking::Transaction Blocking::transaction() const {

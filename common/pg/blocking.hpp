@@ -1,8 +1,10 @@
 // Blocking: a plain blocking connection, for the command line, migrations, activity threads and tests.
 // Never used on a loop's thread.
 #pragma once
+#include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/result.hpp"
 #include "common/pg/conn.hpp"
@@ -23,6 +25,8 @@ class Blocking {
   Result<Rows> query(std::string_view sql, const Params& params, int interrupt);
   // A script of several commands without parameters; the last one's rows.
   Result<Rows> script(std::string_view sql);
+  // Waits until notifications are here, and gives their payloads; none: the deadline has passed.
+  Result<std::vector<std::string>> wait_notified(std::chrono::steady_clock::time_point deadline);
   [[nodiscard]] int backend_pid() const;
   [[nodiscard]] bool alive() const;  // false: the connection is lost; make another
   enum class Transaction { none, open, failed };

@@ -9,10 +9,11 @@
 //   ctx.now(), ctx.random(), ctx.uuid(), side_effect()  the same in every replay
 //   ctx.when_all, when_any, start; romancy::Scope       several things at once (concurrent.hpp)
 //   ctx.child, start_child, start_workflow              other workflows (children.hpp)
+//   ctx.set_status(value)                               for others to read while it runs
 //   ctx.recur(next_input)                               a new beginning with an empty history
 //
-// Every one of them is safe in replay. Each takes an operation number when it is awaited (or called, where there is
-// nothing to await), so the calls, their kinds and their order must follow from the input and from what was told;
+// Every one of them is safe in replay. Each but set_status() takes an operation number when it is awaited (or called,
+// where there is nothing to await), so the calls, their kinds and their order must follow from the input and from what was told;
 // history is checked against them.
 //
 // Failure: values that do not convert throw BadData, naming the field. Any co_await throws WorkflowCancelled once the
@@ -425,6 +426,15 @@ class Context {
   // Asks another instance to stop and compensate. An unknown or finished one: nothing happens. Reason: up to 4096 bytes.
   void cancel_workflow(std::string_view instance_id, std::string_view reason = {}) {
     host_.cancel_workflow(instance_id, reason);
+  }
+
+  // ---- what others may read while it runs ----
+  // Replaces the status value of the instance, with the next commit: `progress` of workflow_instances in SQL, and in
+  // `romancy show`. Any JSON value of up to 16 KiB. It stays until it is set again, over recur() and after the end. Not
+  // recorded: a call that is added, moved or taken out is no difference to history.
+  template <class T>
+  void set_status(const T& value) {
+    host_.set_status(detail::to_text(value, "set_status"));
   }
 
   // ---- several things at once: see concurrent.hpp ----

@@ -1,7 +1,7 @@
 -- views: what applications and people may read. Dropped and made again with every change, so nothing may depend on them
 -- but queries. The names of kinds and statuses are those of resumer/events.hpp; tests/pg checks that they agree.
 --
--- Columns that cost a look elsewhere (input, output, error, names) are scalar subqueries: not selected, not computed;
+-- Columns that cost a look elsewhere (input, output, error, progress, names) are scalar subqueries: not selected, not computed;
 -- and a name that stands twice in routes does not double a row.
 
 DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, channels,
@@ -25,6 +25,7 @@ SELECT i.instance_id,
             THEN (SELECT h.data FROM history h WHERE h.instance_id = i.instance_id ORDER BY h.seq DESC LIMIT 1)
        END AS error,
        i.note,
+       (SELECT p.value FROM progress p WHERE p.instance_id = i.instance_id) AS progress,
        i.generation - i.first_generation AS generation,
        (SELECT s.worker FROM sessions s WHERE s.session_id = i.session_id) AS worker,
        i.created_at,

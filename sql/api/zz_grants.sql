@@ -29,7 +29,7 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', v_schema, v_client);
     EXECUTE format(
       'GRANT EXECUTE ON FUNCTION start_workflow, remove_workflow, publish, publish_to_group, declare_channel, cancel_workflow, '
-      'retry_compensations, give_up_compensations, add_outbox_event, workflow_result, "binary"(bytea), "binary"(jsonb), '
+      'retry_compensations, give_up_compensations, add_outbox_event, workflow_result, await_workflow, "binary"(bytea), "binary"(jsonb), '
       'history_kind, create_schedule, pause_schedule, resume_schedule, remove_schedule, trigger_schedule TO %I',
       v_client);
     EXECUTE format(
@@ -45,7 +45,7 @@ BEGIN
     EXECUTE format('GRANT INSERT ON routes, history TO %I', v_worker);
     EXECUTE format(
       'GRANT INSERT, UPDATE, DELETE ON sessions, stuck, claims, inbox, pokes, deadlines, subscriptions, '
-      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox, children TO %I',
+      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox, children, progress, result_waits TO %I',
       v_worker);
     EXECUTE format('GRANT UPDATE ON instances, schedules TO %I', v_worker);
   END IF;

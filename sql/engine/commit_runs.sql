@@ -18,7 +18,8 @@
 -- t_after_us or t_at: a timer due so long after this commit, or at that moment. Of a subscription or a membership
 -- changed twice the last word counts. Messages to finished or unknown targets are dropped: the workflow cannot know
 -- better. back: messages of competing channels that nobody here waits for, for another receiver. A wait for such a
--- channel is registered only while the instance subscribes to it, and brings the channel's poke.
+-- channel is registered only while the instance subscribes to it, and brings the channel's poke. p_value: the status value
+-- that others may read, at most one a run.
 --
 -- A matcher may give a run a message at any time while its wait is registered. So whoever ends waits deletes them first,
 -- which waits for a matcher under way, and reads the inbox in a later statement.
@@ -46,6 +47,7 @@ CREATE OR REPLACE FUNCTION commit_runs(
   o_run int[], o_event_id text[], o_type text[], o_source text[], o_data text[], o_content_type text[],
   c_run int[], c_op int[], c_id text[], c_workflow text[], c_queue text[], c_input text[], c_follows boolean[],
   cancel_run int[], cancel_id text[], cancel_reason text[],
+  p_run int[], p_value text[],
   inbox_limit int)
 RETURNS TABLE (run int, accepted boolean, released boolean, inbox jsonb, clock_us bigint)
 LANGUAGE plpgsql VOLATILE AS
@@ -248,6 +250,14 @@ BEGIN
         WHERE v_acc[x.run];
     END IF;
 
+    IF cardinality(p_run) > 0 THEN
+      INSERT INTO progress (instance_id, value)
+      SELECT ids[x.run], x.value::jsonb
+        FROM unnest(p_run, p_value) x (run, value)
+       WHERE v_acc[x.run]
+      ON CONFLICT ON CONSTRAINT progress_pkey DO UPDATE SET value = excluded.value, updated_at = clock_timestamp();
+    END IF;
+
     SELECT array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] IN (2, 3, 4)),
            array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] = 5),
            array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] = 7)
@@ -263,6 +273,11 @@ BEGIN
       DELETE FROM deadlines WHERE instance_id = ANY (v_ended);
       DELETE FROM subscriptions WHERE instance_id = ANY (v_ended);
       DELETE FROM group_members WHERE instance_id = ANY (v_ended);
+      -- Later than the lock: who entered a wait before it is seen, who enters one later waits for this commit.
+      WITH gone AS (
+        DELETE FROM result_waits WHERE instance_id = ANY (v_ended)
+        RETURNING instance_id)
+      SELECT count(hint('workflow_finished', jsonb_build_object('instance_id', g.instance_id))) INTO v_hints FROM gone g;
     END IF;
     IF v_recurred IS NOT NULL THEN
       PERFORM archive_history(v_recurred);

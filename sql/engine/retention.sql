@@ -49,6 +49,8 @@ BEGIN
   DELETE FROM history_archive WHERE instance_id = ANY ($1);
   DELETE FROM former_generations WHERE instance_id = ANY ($1);
   DELETE FROM history WHERE instance_id = ANY ($1);
+  DELETE FROM progress WHERE instance_id = ANY ($1);
+  DELETE FROM result_waits WHERE instance_id = ANY ($1);
   DELETE FROM instances WHERE instance_id = ANY ($1);
 END
 $$;

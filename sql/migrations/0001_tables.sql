@@ -275,6 +275,22 @@ CREATE INDEX schedules_due ON schedules (due_at);
 CREATE INDEX schedules_queued ON schedules (last_instance_id) WHERE queued_tick IS NOT NULL;
 CREATE SEQUENCE schedule_versions;
 
+-- What the code of an instance last said of itself (ctx.set_status), while it runs and after. Apart, because the hot row
+-- shall stay narrow.
+CREATE TABLE progress (
+  instance_id text        NOT NULL,
+  value       jsonb       NOT NULL,
+  updated_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT progress_pkey PRIMARY KEY (instance_id)
+) WITH (fillfactor = 50);
+
+-- Instances somebody waits for: whoever ends one deletes its row and says so (await_workflow).
+CREATE TABLE result_waits (
+  instance_id text NOT NULL,
+  xid         xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  CONSTRAINT result_waits_pkey PRIMARY KEY (instance_id)
+);
+
 -- Queues turn over completely: vacuum by count, at once, at full speed; and never truncate, because truncation takes
 -- an exclusive lock.
 ALTER TABLE pokes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
@@ -297,6 +313,9 @@ ALTER TABLE children SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE schedules SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE result_waits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE progress SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE instances SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE former_generations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);

@@ -126,7 +126,8 @@ class Plans : public Storage {
                       .messages = n == first ? std::vector<Did::Message>{{"x", "1", ""}} : std::vector<Did::Message>{},
                       .outbox = {"e" + std::to_string(n)},
                       .children = {{7, "child" + id(n), "{}", true, "x"}, {8, "sibling" + id(n), "{}", false, "x"}},
-                      .cancels = {{"old" + std::to_string(n + 1), "enough"}}});
+                      .cancels = {{"old" + std::to_string(n + 1), "enough"}},
+                      .progress = std::to_string(n)});
     }
     return runs;
   }

@@ -3,6 +3,7 @@ romancy_test(test_sql pg
   SOURCES
     ${CMAKE_CURRENT_LIST_DIR}/storage.cpp
     ${CMAKE_CURRENT_LIST_DIR}/api_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/await_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/channels_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/children_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/channels_stress_test.cpp

@@ -47,6 +47,7 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
   Column m_run("int"), m_channel("text"), m_data("text"), m_metadata("text"), m_target("text");
   Column c_run("int"), c_op("int"), c_id("text"), c_workflow("text"), c_queue("text"), c_input("text"), c_follows("boolean");
   Column cancel_run("int"), cancel_id("text"), cancel_reason("text");
+  Column p_run("int"), p_value("text");
   Column o_run("int"), o_id("text"), o_type("text"), o_source("text"), o_data("text"), o_content("text");
   for (int run = 1; const Did& did : runs) {
     ids.add(did.id), tokens.add(did.token), statuses.add(did.status), releases.add(did.release);
@@ -83,6 +84,7 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
     for (const auto& cancel : did.cancels) {
       cancel_run.add(run), cancel_id.add(cancel.id), cancel_reason.add(cancel.reason);
     }
+    if (!did.progress.empty()) p_run.add(run), p_value.add(did.progress);
     ++run;
   }
   std::string sql = "SELECT run, accepted, released, inbox FROM commit_runs(" + std::to_string(session);
@@ -92,7 +94,7 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
         &over_op, &w_run, &w_op, &w_channel, &sub_run, &sub_op, &sub_channel, &sub_on, &sub_mode, &g_run, &g_name,
         &g_on, &m_run, &m_channel, &m_data, &m_metadata, &m_target, &m_group, &o_run, &o_id, &o_type, &o_source,
         &o_data, &o_content, &c_run, &c_op, &c_id, &c_workflow, &c_queue, &c_input, &c_follows, &cancel_run, &cancel_id,
-        &cancel_reason}) {
+        &cancel_reason, &p_run, &p_value}) {
     sql += ", " + column->sql();
   }
   return sql + ", " + std::to_string(inbox_limit) + ")";

@@ -67,6 +67,7 @@ struct Did {
   std::vector<std::string> outbox{};  // event ids
   std::vector<Child> children{};
   std::vector<Cancel> cancels{};
+  std::string progress{};
 };
 
 // The route of workflow 'w' of queue 'default', as claim_runs wants its routes.

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "common/pg/blocking.hpp"
@@ -251,6 +252,58 @@ TEST(CliDatabase, ListFiltersAndShowTellsAll) {
   const Said unknown = cli.run({"show", "nobody"});
   EXPECT_EQ(unknown.exit_code, 1);
   EXPECT_THAT(unknown.err, HasSubstr("nobody"));
+}
+
+TEST(CliDatabase, ShowPrintsTheStatusValue) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  cli.run({"start", "order", "--id", "a"});
+  EXPECT_THAT(cli.run({"show", "a"}).out, Not(HasSubstr("progress")));
+  EXPECT_TRUE(json::parse(cli.run({"show", "a", "--json"}).out).at("progress").is_null());
+  schema.run("INSERT INTO progress (instance_id, value) VALUES ('a', '{\"n\": 9007199254740993}')");
+  EXPECT_THAT(cli.run({"show", "a"}).out, HasSubstr(R"(progress  {"n": 9007199254740993})"));
+  EXPECT_EQ(json::parse(cli.run({"show", "a", "--json"}).out).at("progress").at("n"), 9007199254740993);
+}
+
+// Ends the instance `id`, as a worker does, when somebody waits for it.
+void end_when_awaited(const Schema& schema, const std::string& id, int status, const std::string& data) {
+  auto db = schema.connect();
+  EXPECT_TRUE(eventually([&] { return db.query("SELECT count(*) FROM result_waits WHERE instance_id = $1", pg::Params(id))->int64(0, 0) == 1; }));
+  schema.run("BEGIN; UPDATE instances SET status = " + std::to_string(status) + ", finished_at = clock_timestamp() WHERE instance_id = '" + id +
+             "'; INSERT INTO history (instance_id, seq, op, kind, data) VALUES ('" + id + "', 2, 0, " + std::to_string(14 + status) + ", '" + data +
+             "'); DELETE FROM result_waits WHERE instance_id = '" + id + "'; SELECT hint('workflow_finished', jsonb_build_object('instance_id', '" + id +
+             "')); COMMIT");
+}
+
+TEST(CliDatabase, StartAndResultWaitForTheEnd) {
+  const Schema schema;
+  Cli cli = cli_on(schema), other = cli_on(schema);
+  auto waits = std::async(std::launch::async, [&] { return other.run({"start", "order", "--id", "a", "--wait"}); });
+  end_when_awaited(schema, "a", 2, "{\"n\": 9007199254740993}");
+  const Said started = waits.get();
+  EXPECT_EQ(started.exit_code, 0) << started.err;
+  EXPECT_EQ(started.out, "{\"n\": 9007199254740993}\n");
+  EXPECT_EQ(cli.run({"result", "a"}).out, started.out);
+  EXPECT_EQ(cli.run({"result", "a", "--wait"}).out, started.out);
+
+  cli.run({"start", "order", "--id", "b"});
+  EXPECT_THAT(cli.run({"result", "b"}).err, HasSubstr("ID: b has not finished: running"));
+  const Said late = cli.run({"result", "b", "--wait", "--timeout", "0.01"});
+  EXPECT_EQ(late.exit_code, 124);
+  EXPECT_THAT(late.err, HasSubstr("b has not ended in time"));
+  waits = std::async(std::launch::async, [&] { return other.run({"result", "b", "--wait", "--json"}); });
+  end_when_awaited(schema, "b", 3, R"({"type": "E", "message": "no"})");
+  const Said failed = waits.get();
+  EXPECT_EQ(failed.exit_code, 2);
+  EXPECT_EQ(json::parse(failed.out), json::parse(R"({"instance_id": "b", "status": "failed", "output": null, "error": {"type": "E", "message": "no"}})"));
+  EXPECT_THAT(failed.err, HasSubstr("b failed: {"));
+  EXPECT_EQ(cli.run({"result", "b"}).exit_code, 2);
+  EXPECT_EQ(cli.run({"result", "b"}).out, "");
+  for (const bool wait : {false, true}) {
+    const Said unknown = wait ? cli.run({"result", "nobody", "--wait"}) : cli.run({"result", "nobody"});
+    EXPECT_EQ(unknown.exit_code, 1);
+    EXPECT_THAT(unknown.err, HasSubstr("there is no instance 'nobody'"));
+  }
 }
 
 TEST(CliDatabase, ShowNamesTheGenerationAndPrintsTheArchive) {

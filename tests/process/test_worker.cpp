@@ -171,6 +171,14 @@ const auto saga = romancy::workflow("saga", [](Context& ctx, std::string what) -
   co_return "done";
 });
 
+// Says what it waits for.
+const auto reporter = romancy::workflow("reporter", [](Context& ctx, std::string channel) -> Task<Json> {
+  ctx.set_status(Json{{"waits for", channel}});
+  Json got = co_await ctx.receive<Json>(channel);
+  ctx.set_status("done");
+  co_return got;
+});
+
 // Its code differs from one worker to the next: a mismatch for whoever replays with the other.
 const auto changing = romancy::workflow("changing", [](Context& ctx) -> Task<std::string> {
   const bool other = std::getenv("ROMANCY_TEST_OTHER_CODE") != nullptr;
@@ -270,7 +278,7 @@ struct Throwing final : romancy::test::NotingHooks {
 int main(int argc, char** argv) {
   return romancy::run_worker(argc, argv,
                              {echo, steps, naps, parcel, mailbox, two_channels, listening, patient, once, holder, retrying,
-                              saga, changing, killer, later_killer, two_channels_many, tour, consumer, changing_consumer, two_handed},
+                              saga, changing, killer, later_killer, two_channels_many, tour, consumer, changing_consumer, two_handed, reporter},
                              {mark, pack, hold, flaky, undo, die},
                              romancy::test::noting_hooks<Throwing>("ROMANCY_TEST_HOOKS"));
 }

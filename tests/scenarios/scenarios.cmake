@@ -16,7 +16,8 @@ add_executable(scenario_worker
   ${CMAKE_CURRENT_LIST_DIR}/worker/generations.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/transactional.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/asynchronous.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/worker/children.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/worker/children.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/reading.cpp)
 target_link_libraries(scenario_worker PRIVATE romancy_sdk PkgConfig::LIBPQ)
 
 add_library(romancy_test_scenario STATIC ${CMAKE_CURRENT_LIST_DIR}/mode.cpp ${CMAKE_CURRENT_LIST_DIR}/scenario.cpp)
@@ -63,6 +64,7 @@ scenario_program(test_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/concurrent_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/channels_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/children_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/reading_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/generations_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/transactional_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/asynchronous_test.cpp)
@@ -88,6 +90,7 @@ function(doc_program name page)
 endfunction()
 doc_program(readme_hello README.md)
 doc_program(guide_worker docs/workflows.md ${CMAKE_CURRENT_LIST_DIR}/worker/guide_bank.cpp)
+doc_program(guide_client docs/client.md)
 own_program(test_readme ${CMAKE_CURRENT_LIST_DIR}/readme_test.cpp)
 target_compile_definitions(test_readme PRIVATE ROMANCY_README="${PROJECT_SOURCE_DIR}/README.md")
 add_dependencies(test_readme readme_hello)

@@ -311,6 +311,7 @@ void Script::commit(const Output& output) {
     EXPECT_TRUE(children.emplace(child.id, child).second || child.op == 0) << child.id << " is started twice";
   }
   cancels.insert(cancels.end(), output.cancels.begin(), output.cancels.end());
+  if (output.progress) progress.push_back(*output.progress);
   for (const OutboxRow& row : output.outbox) EXPECT_TRUE(outbox.emplace(row.event_id, row).second) << row.event_id;
   status = output.status;
   note = output.note;

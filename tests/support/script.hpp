@@ -76,6 +76,7 @@ class Script {
   std::vector<resumer::Outgoing> messages;
   std::map<std::string, resumer::ChildStart> children;  // that were started, by id
   std::vector<resumer::CancelRequest> cancels;          // of other instances
+  std::vector<std::string> progress;                    // every status value that was written, in order
   std::map<std::string, resumer::OutboxRow> outbox;
   resumer::Status status = resumer::Status::running;
   std::string stuck;            // why it was parked

@@ -43,7 +43,7 @@ TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   second.output.cancels = {{"e", "enough"}};
   const auto params = commit_params(99, {&first, &second}, 100);
   const auto& values = params.values();
-  ASSERT_EQ(values.size(), 59u);
+  ASSERT_EQ(values.size(), 61u);
   EXPECT_EQ(values[0], "99");
   EXPECT_EQ(values[6], "{2}");          // h_run
   EXPECT_EQ(values[12], "{1,1,2}");     // consumed_run
@@ -63,7 +63,7 @@ TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   EXPECT_EQ(values[53], R"({"1","null"})");  // c_input
   EXPECT_EQ(values[54], "{t,f}");       // c_follows
   EXPECT_EQ(values[56], R"({"e"})");    // cancel_id
-  EXPECT_EQ(values[58], "100");
+  EXPECT_EQ(values[60], "100");
 }
 
 TEST(Engine, MergedOutputsKeepTheOrderOfHistoryAndTheLastStatus) {
@@ -80,6 +80,16 @@ TEST(Engine, MergedOutputsKeepTheOrderOfHistoryAndTheLastStatus) {
   EXPECT_EQ(both.status, Status::compensating);
 }
 
+TEST(Engine, OfTwoStatusValuesInOneCommitTheLaterCounts) {
+  Output early, late, silent;
+  early.progress = "1";
+  late.progress = "2";
+  EXPECT_EQ(merge(early, late).progress, "2");
+  EXPECT_EQ(merge(early, silent).progress, "1");
+  EXPECT_EQ(merge(silent, late).progress, "2");
+  EXPECT_FALSE(early.empty());
+}
+
 TEST(Engine, OnlyTheStartMayTravelWithTheFirstResult) {
   Output output;
   output.history = {{1, 0, HistoryKind::started, "", "{}"}};
@@ -93,6 +103,9 @@ TEST(Engine, OnlyTheStartMayTravelWithTheFirstResult) {
   parent.children.push_back({});
   EXPECT_FALSE(says_only_started(parent));
   EXPECT_EQ(merge(output, parent).children.size(), 1u);
+  Output said = output;
+  said.progress = "1";
+  EXPECT_FALSE(says_only_started(said));
   Output told = output;
   told.history.push_back({2, 0, HistoryKind::cancel_requested, "", "{}"});
   EXPECT_FALSE(says_only_started(told));

@@ -74,6 +74,7 @@ class Host {
   virtual Started start_child(NewInstance child) = 0;
   virtual std::string start_workflow(NewInstance instance) = 0;
   virtual void cancel_workflow(std::string_view instance_id, std::string_view reason) = 0;
+  virtual void set_status(std::string value) = 0;
   virtual void compensate_with(const std::string& activity, std::string input) = 0;
   virtual void forget_compensations() = 0;
   [[noreturn]] virtual void recur(std::string input) = 0;

@@ -16,4 +16,5 @@ SELECT run, accepted, released, inbox, clock_us
          $43::int[], $44::text[], $45::text[], $46::text[], $47::text[], $48::text[],
          $49::int[], $50::int[], $51::text[], $52::text[], $53::text[], $54::text[], $55::boolean[],
          $56::int[], $57::text[], $58::text[],
-         $59::int);
+         $59::int[], $60::text[],
+         $61::int);

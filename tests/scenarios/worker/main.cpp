@@ -19,5 +19,6 @@ int main(int argc, char** argv) {
   add_transactional(program);
   add_asynchronous(program);
   add_children(program);
+  add_reading(program);
   return romancy::run_worker(argc, argv, program.workflows, program.activities, romancy::test::noting_hooks("SCENARIO_HOOKS"));
 }

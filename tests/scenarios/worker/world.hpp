@@ -40,3 +40,4 @@ void add_generations(Program& program);
 void add_transactional(Program& program);
 void add_asynchronous(Program& program);
 void add_children(Program& program);
+void add_reading(Program& program);
