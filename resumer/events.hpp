@@ -57,6 +57,7 @@ enum class HistoryKind : std::int16_t {
   child_failed = 26,           // event; name: workflow; data: {"type","message"}
   start_sent = 27,             // command; name: workflow; data: {"id"}: an instance that is no child
   cancel_sent = 28,            // command; name: the instance's id; data: {"reason"}
+  patched = 29,                // command; name: the patch: from here on the code goes the new way
 };
 
 // expiry: the workflow's own time-out, op 0.

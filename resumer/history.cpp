@@ -34,6 +34,7 @@ std::string_view kind_name(HistoryKind kind) {
     case HistoryKind::child_failed: return "child_failed";
     case HistoryKind::start_sent: return "start_sent";
     case HistoryKind::cancel_sent: return "cancel_sent";
+    case HistoryKind::patched: return "patched";
   }
   return "unknown";  // a number written by a newer program
 }

@@ -52,7 +52,7 @@ Result<void> RunCore::outcome_of_call() const {
 Result<void> RunCore::replay(std::span<const HistoryRow> rows) {
   if (began_ || history_.last_seq() != 0) return bug("replay: the run has begun already");
   if (auto playable = history_.play(rows); !playable) return playable;
-  in_replay_ = true;
+  in_replay_ = rebuilding_ = true;
   while (const HistoryRow* row = history_.next()) {
     if (!match(*row)) {
       history_.mismatch(doing());
@@ -63,7 +63,7 @@ Result<void> RunCore::replay(std::span<const HistoryRow> rows) {
     told(row->kind, row->op, or_null(row->data));
     if (history_.broken()) break;
   }
-  in_replay_ = false;
+  in_replay_ = rebuilding_ = false;
   history_.end();
   for (auto& [op, open] : opens_) open.may_run = open.waits == Waits::activity;
   settle();
@@ -106,6 +106,7 @@ bool RunCore::match(const HistoryRow& row) {
     case HistoryKind::child_started:
     case HistoryKind::start_sent:
     case HistoryKind::cancel_sent:
+    case HistoryKind::patched:
     case HistoryKind::timer_started:
     case HistoryKind::wait_started:
     case HistoryKind::subscribed:

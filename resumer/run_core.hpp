@@ -142,6 +142,8 @@ class RunCore final : public Run, private detail::Host {
   std::string start_workflow(detail::NewInstance instance) override;
   void cancel_workflow(std::string_view instance_id, std::string_view reason) override;
   void set_status(std::string value) override;
+  bool patched(std::string_view id) override;
+  void deprecate_patch(std::string_view id) override;
   void compensate_with(const std::string& activity, std::string input) override;
   void forget_compensations() override;
   [[noreturn]] void recur(std::string input) override;
@@ -160,6 +162,7 @@ class RunCore final : public Run, private detail::Host {
   [[nodiscard]] std::int64_t history_length() const noexcept override { return history_.last_seq(); }
   detail::Driver& driver() override { return driver_; }
   bool refused(std::string_view call) const;  // the code is being destroyed
+  bool marked(std::string_view id);
   void need_room(std::int32_t op) const;  // throws when its history is full
   History::Command command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);
   bool cancelled_here(detail::Ask& ask);
@@ -184,12 +187,14 @@ class RunCore final : public Run, private detail::Host {
   bool began_ = false;
   bool dying_ = false;
   bool in_replay_ = false;  // what the code does now was committed before
+  bool rebuilding_ = false; // history is told: some code has been here before, with effects that history need not show
   bool cautious_ = false;   // its last worker may have started activities that history does not show
   bool cancel_requested_ = false;
   std::string cancel_type_;                  // why it ends as failed and not as cancelled; empty: it does not
   std::set<std::int64_t> recovered_;         // inbox ids of recover rows, kept until the run makes progress
   std::vector<EndRequest> held_;             // wait for an activity: a cancellation, an expiry; the first will be told
   std::map<std::string, Channel> channels_;
+  std::map<std::string, bool, std::less<>> patches_;  // what patched() answered
   std::map<std::int32_t, Child> children_;   // of this generation, by the operation that started them
   std::vector<Compensation> compensations_;  // to run, the last one first
   std::optional<Compensation> undoing_;      // the one under way

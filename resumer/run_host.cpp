@@ -160,6 +160,40 @@ void RunCore::set_status(std::string value) {
   if (!in_replay_) pending_.progress = std::move(value);
 }
 
+// Passes the marker of this patch, should it be what history has next.
+bool RunCore::marked(std::string_view id) {
+  const HistoryRow* recorded = history_.next();
+  if (recorded == nullptr || recorded->kind != HistoryKind::patched || recorded->name != id) return false;
+  command(HistoryKind::patched, next_op(), id, "null");
+  return true;
+}
+
+// Markers are commands, so one that was written stands exactly here. Where history is told and has none, the old code has
+// been here; also behind its last row, because what that asked for (an activity) may be under way. It leaves no trace
+// then: no row, no operation.
+bool RunCore::patched(std::string_view id) {
+  if (refused("patched")) return false;
+  check_name("patched: id", id);
+  if (history_.broken()) throw Abandoned{};
+  if (const auto known = patches_.find(id); known != patches_.end()) return known->second;
+  bool now = marked(id);
+  // The first activity begins before anything is on record.
+  const bool begun = cautious_ && history_.last_seq() <= 1;
+  if (!now && !rebuilding_ && !begun) {
+    command(HistoryKind::patched, next_op(), id, "null");
+    now = true;
+  }
+  return patches_.emplace(id, now).first->second;
+}
+
+void RunCore::deprecate_patch(std::string_view id) {
+  if (refused("deprecate_patch")) return;
+  check_name("deprecate_patch: id", id);
+  if (history_.broken()) throw Abandoned{};
+  marked(id);
+  patches_.insert_or_assign(std::string(id), true);
+}
+
 void RunCore::withdraw(std::int32_t op) noexcept {
   const auto found = opens_.find(op);
   if (found == opens_.end()) return;

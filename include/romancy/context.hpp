@@ -10,6 +10,7 @@
 //   ctx.when_all, when_any, start; romancy::Scope       several things at once (concurrent.hpp)
 //   ctx.child, start_child, start_workflow              other workflows (children.hpp)
 //   ctx.set_status(value)                               for others to read while it runs
+//   ctx.patched("id")                                   may this run go the way of the new code?
 //   ctx.recur(next_input)                               a new beginning with an empty history
 //
 // Every one of them is safe in replay. Each but set_status() takes an operation number when it is awaited (or called,
@@ -436,6 +437,15 @@ class Context {
   void set_status(const T& value) {
     host_.set_status(detail::to_text(value, "set_status"));
   }
+
+  // ---- changing code while instances run ----
+  // True: go the new way. False: this run came past here before the code asked, by the old way, and must go it again. A
+  // run that comes here for the first time gets true, and a row of history says so (`patched`); the first answer of a run
+  // counts for all calls with this id. recur() begins a new run. An id names one change of one workflow, for ever.
+  [[nodiscard]] bool patched(std::string_view id) { return host_.patched(id); }
+  // In the place of the first patched(id), once no run that goes the old way is left and its code has gone: accepts the
+  // row where there is one and writes none. May go itself when no run with such a row is left.
+  void deprecate_patch(std::string_view id) { host_.deprecate_patch(id); }
 
   // ---- several things at once: see concurrent.hpp ----
   // co_await gives a std::tuple of their results (std::monostate for void), or throws what failed first; then, and when

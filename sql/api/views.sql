@@ -40,7 +40,7 @@ $$
                 'wait_started', 'message_received', 'wait_timed_out', 'subscribed', 'unsubscribed', 'published',
                 'event_sent', 'side_effect', 'cancel_requested', 'completed', 'failed', 'cancelled', 'recurred',
                 'joined', 'left', 'subscription_refused', 'compensation_decided', 'child_started', 'child_completed',
-                'child_failed', 'start_sent', 'cancel_sent'])[kind]
+                'child_failed', 'start_sent', 'cancel_sent', 'patched'])[kind]
 $$;
 
 -- Of the present generation. Index for one instance: pk of history.

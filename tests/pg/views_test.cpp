@@ -43,6 +43,7 @@ const char* name(HistoryKind kind) {
     case HistoryKind::child_failed: return "child_failed";
     case HistoryKind::start_sent: return "start_sent";
     case HistoryKind::cancel_sent: return "cancel_sent";
+    case HistoryKind::patched: return "patched";
   }
   return "";
 }

@@ -68,6 +68,21 @@ TEST_P(Determinism, MoreCodeAfterWhatWasRecordedIsNoMismatch) {
   EXPECT_THAT(effects(id), ElementsAre("first", "later"));
 }
 
+TEST_P(Determinism, APatchIsForThoseWhoHaveNotComeToIt) {
+  const auto id = waiting_for_other_code();
+  other_code("patched");
+  const auto fresh = start("changing", "", "b");
+  expect_at_rest_in_wait(fresh);
+  for (const auto& one : {id, fresh}) {
+    publish(one, "go on", 1);
+    expect_completed(one, "done");
+  }
+  EXPECT_THAT(effects(id), ElementsAre("first", "later"));
+  EXPECT_THAT(effects(fresh), ElementsAre("second", "first", "later"));
+  EXPECT_EQ(one("SELECT string_agg(name, ' ' ORDER BY seq) FROM workflow_history WHERE instance_id = $1 AND kind = 'patched'", pg::Params(id)), "late");
+  EXPECT_EQ(history_count(fresh, "patched"), 2);
+}
+
 TEST_P(Determinism, AStuckInstanceKeepsItsMessagesAndCanBeShown) {
   const auto id = waiting_for_other_code();
   other_code("other activity");

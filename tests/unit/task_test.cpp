@@ -47,6 +47,8 @@ class FakeHost final : public detail::Host {
   std::string start_workflow(detail::NewInstance) override { return {}; }
   void cancel_workflow(std::string_view, std::string_view) override {}
   void set_status(std::string) override {}
+  bool patched(std::string_view) override { return true; }
+  void deprecate_patch(std::string_view) override {}
   void compensate_with(const std::string&, std::string) override {}
   void forget_compensations() override {}
   void recur(std::string) override { throw std::logic_error("not here"); }

@@ -75,6 +75,8 @@ class Host {
   virtual std::string start_workflow(NewInstance instance) = 0;
   virtual void cancel_workflow(std::string_view instance_id, std::string_view reason) = 0;
   virtual void set_status(std::string value) = 0;
+  virtual bool patched(std::string_view id) = 0;
+  virtual void deprecate_patch(std::string_view id) = 0;
   virtual void compensate_with(const std::string& activity, std::string input) = 0;
   virtual void forget_compensations() = 0;
   [[noreturn]] virtual void recur(std::string input) = 0;

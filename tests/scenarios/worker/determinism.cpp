@@ -18,6 +18,7 @@ bool code_is(std::string_view wanted) {
 
 const auto changing = romancy::workflow("changing", [](Context& ctx, std::string then) -> Task<std::string> {
   const std::string first = "first", second = "second", later = "later";
+  if (code_is("patched") && ctx.patched("early")) co_await ctx.run(mark, second);
   if (code_is("other activity")) {
     co_await ctx.run(undo, first);
   } else if (code_is("sleeps instead")) {
@@ -45,7 +46,8 @@ const auto changing = romancy::workflow("changing", [](Context& ctx, std::string
     co_await ctx.receive<Json>(channel);
   }
   if (then == "again") co_await ctx.receive<Json>("again");
-  if (code_is("more after")) co_await ctx.run(mark, later);
+  if (code_is("patched") && ctx.patched("late")) ctx.publish("news", 1);
+  if (code_is("more after") || code_is("patched")) co_await ctx.run(mark, later);
   co_return "done";
 });
 
