@@ -37,12 +37,12 @@ class Timer final : public proc::Service {
                .on_notification = {}}),
         store_(conn_.conn()),
         sleeps_(process.loop(), store_, slot_, lane("sleeps", kSleepKinds, config_.timer_interval),
-                lane_handlers(sleeps_looked_)),
+                lane_handlers(sleeping_)),
         timeouts_(process.loop(), store_, slot_, lane("timeouts", kTimeoutKinds, config_.channel_timeout_interval),
-                  lane_handlers(timeouts_looked_)),
+                  lane_handlers(timing_out_)),
         schedules_(process.loop(), store_, slot_,
                    {.limit = config_.max_timers, .intervals = intervals(config_.timer_interval)},
-                   lane_handlers(schedules_looked_)),
+                   lane_handlers(ticking_)),
         reaper_(config_.session_timeout),
         reap_sweep_(process.loop(), reap_intervals(), [this](proc::Why) { sweep_sessions(); }),
         retention_(process.loop(), store_, slot_, config_,
@@ -90,12 +90,17 @@ class Timer final : public proc::Service {
     return {.poll = poll, .fallback = config_.fallback_interval, .spread = config_.gap_spread};
   }
 
-  Lane::Handlers lane_handlers(bool& looked) {
+  // Of a lane, on this connection.
+  struct Looks {
+    bool done = false;  // once at least
+    bool idle = false;  // and the last one left nothing to do
+  };
+  Lane::Handlers lane_handlers(Looks& looks) {
     return {.on_error = [this](const Error& error) { on_error(error); },
             .on_over =
-                [this, &looked](bool more) {
-                  looked = true;
-                  on_look_over(more);
+                [this, &looks](bool more) {
+                  looks = {.done = true, .idle = !more};
+                  on_look_over();
                 }};
   }
 
@@ -131,7 +136,7 @@ class Timer final : public proc::Service {
       return process_.finish(proc::kExitConfig);
     }
     log::info("database_connected", {{"schema", config_.schema}, {"pid", conn_.conn().backend_pid()}});
-    sleeps_looked_ = timeouts_looked_ = schedules_looked_ = false;
+    sleeping_ = timing_out_ = ticking_ = {};
     sleeps_.start();
     timeouts_.start();
     schedules_.start();
@@ -191,10 +196,10 @@ class Timer final : public proc::Service {
 
   // --- looks ---------------------------------------------------------------------------------------------------------
 
-  void on_look_over(bool more) {
+  void on_look_over() {
     if (draining_) return finish_drain();
-    if (sleeps_looked_ && timeouts_looked_ && schedules_looked_) process_.ready();  // harmless when it is
-    if (process_.once() && !more && ++idle_lanes_ == 3) process_.finish(proc::kExitOk);
+    if (sleeping_.done && timing_out_.done && ticking_.done) process_.ready();  // harmless when it is
+    if (process_.once() && sleeping_.idle && timing_out_.idle && ticking_.idle) process_.finish(proc::kExitOk);
   }
 
   // A statement failed. Lost connections are told by on_down as well; the sweep comes back for the rest.
@@ -302,10 +307,9 @@ class Timer final : public proc::Service {
   io::Alarm trial_due_, schema_again_;
   proc::HubClient hub_;
   std::function<void()> drained_;                         // to be told once
-  bool sleeps_looked_ = false, timeouts_looked_ = false, schedules_looked_ = false;  // on this connection
+  Looks sleeping_, timing_out_, ticking_;
   bool draining_ = false;
   bool was_up_ = false, was_down_ = false;
-  int idle_lanes_ = 0;
 };
 
 }  // namespace

@@ -97,6 +97,16 @@ TEST(ScheduleProcess, TheTicksOfADatabaseThatWasAwayAreCaughtUp) {
   EXPECT_EQ(stage.count("SELECT missed FROM schedules"), 0);
 }
 
+// Its other lanes look several times meanwhile.
+TEST(ScheduleProcess, OnceSeesToAllThatIsDueAndEnds) {
+  ScheduleStage stage({.timer = "10ms", .timeout = "10ms"});
+  stage.sql("SELECT count(create_schedule('s' || n, 'w', every => '1 hour')) FROM generate_series(1, 1000) n");
+  stage.sql("UPDATE schedules SET planned_from = clock_timestamp() - interval '1 hour'");
+  auto timer = stage.daemon("romancy-timer", "once", {"--once"});
+  EXPECT_EQ(WEXITSTATUS(timer->wait()), 0) << timer->log();
+  EXPECT_EQ(stage.started(), 1000);
+}
+
 TEST(ScheduleProcess, ATimerWhoseHostDoesNotKnowAZoneSaysSoAndGoesOnWithTheOthers) {
   ScheduleStage stage;
   stage.schedule();
