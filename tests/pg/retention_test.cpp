@@ -90,8 +90,9 @@ TEST_F(Retention, LeavesNoRowOfAnInstanceThatUsedEverything) {
   a.run(commit(1, {{.id = "p", .status = 7, .history = {{3, 0, 19, "", "{}"}}}}));
   EXPECT_EQ(a.run(claim(1, "instance_id")), "c1\np");
   a.run(commit(1, {everything(1, 2, "c2")}));
-  a.run(commit(1, {{.id = "p", .token = 2, .status = 2, .history = {{2, 0, 16, "", "1"}}}}));
-  EXPECT_EQ(left_of("p"), "former_generations,history,history_archive,instances") << "what is there to be removed";
+  a.run(commit(1, {{.id = "p", .token = 2, .status = 2, .history = {{2, 0, 16, "", "1"}}, .progress = "1"}}));
+  c.run("INSERT INTO result_waits (instance_id) VALUES ('p')");  // entered while it ended, by a client that is gone
+  EXPECT_EQ(left_of("p"), "former_generations,history,history_archive,instances,progress,result_waits") << "what is there to be removed";
   age("p");
   EXPECT_EQ(b.run(remove()), "1|f");
   EXPECT_EQ(left_of("p"), "");
