@@ -101,34 +101,68 @@ AttemptResult failed_attempt() noexcept;
 // Empty, or which option is wrong and what it may be: "timeout: -1 ms is not in ..".
 std::string options_problem(const ActivityOptions& options);
 
-// The compile-time checks that all kinds of activities share: f(First&) or f(First&, In).
-template <class F, class First>
+// The function of an activity, f(First&) or f(First&, In), once wrong_activity() has found nothing.
+template <class F>
 struct ActivityCall {
   using Call = Signature<F>;
-  static_assert(Call::kKnown, "romancy: an activity is a function or a lambda with plain parameter types (no auto)");
-  using Params = typename Call::Params;
-  static_assert(!Call::kMutable, "romancy: an activity's lambda must not be mutable: several attempts run at once");
-  static_assert(std::is_same_v<typename FirstOf<Params>::Type, First&> && std::tuple_size_v<Params> <= 2,
-                "romancy: an activity is called as f(romancy::Attempt&) or f(romancy::Attempt&, Input); "
-                "a transactional one with romancy::Transaction&, an asynchronous one with romancy::AsyncAttempt&");
-  using Given = typename InputOf<Params>::Type;
-  static_assert(!std::is_lvalue_reference_v<Given> || std::is_const_v<std::remove_reference_t<Given>>,
-                "romancy: an activity takes its input by value or by const reference");
+  using Given = typename InputOf<typename Call::Params>::Type;
   using In = std::remove_cvref_t<Given>;
   using Result = typename Call::Result;
 };
 
-template <class In, class Out>
-constexpr void check_converts() {
-  if constexpr (!std::is_void_v<In>) {
-    static_assert(FromJson<In> && ToJson<In>,
-                  "romancy: an activity's input needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
-  }
-  if constexpr (!std::is_void_v<Out>) {
-    static_assert(FromJson<Out> && ToJson<Out>,
-                  "romancy: a result needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+// ResultOf<R>: kIs, whether R is what this kind of activity returns, and Type, what is recorded of it.
+template <class F, class First, template <class> class ResultOf, bool kCoroutine>
+constexpr Wrong wrong_activity() {
+  using Call = Signature<F>;
+  if constexpr (!Call::kKnown) {
+    return Wrong::unknown;
+  } else {
+    using Params = typename Call::Params;
+    using Given = typename InputOf<Params>::Type;
+    using In = std::remove_cvref_t<Given>;
+    using Result = ResultOf<typename Call::Result>;
+    if constexpr (!std::is_same_v<typename FirstOf<Params>::Type, First&> || std::tuple_size_v<Params> > 2) {
+      return Wrong::parameters;
+    } else if constexpr (Call::kMutable) {
+      return Wrong::is_mutable;
+    } else if constexpr (kCoroutine ? std::is_reference_v<Given>
+                                    : std::is_lvalue_reference_v<Given> && !std::is_const_v<std::remove_reference_t<Given>>) {
+      return Wrong::reference;
+    } else if constexpr (!Result::kIs) {
+      return Wrong::result;
+    } else if constexpr (!std::is_void_v<In> && !(FromJson<In> && ToJson<In>)) {
+      return Wrong::input;
+    } else if constexpr (!std::is_void_v<typename Result::Type> &&
+                         !(FromJson<typename Result::Type> && ToJson<typename Result::Type>)) {
+      return Wrong::output;
+    } else {
+      return Wrong::nothing;
+    }
   }
 }
+
+template <Wrong wrong>
+constexpr void explain_activity() {
+  static_assert(wrong != Wrong::unknown,
+                "romancy: an activity is a function or a lambda with plain parameter types (no auto)");
+  static_assert(wrong != Wrong::is_mutable, "romancy: an activity's lambda must not be mutable: several attempts run at once");
+  static_assert(wrong != Wrong::parameters,
+                "romancy: an activity is called as f(romancy::Attempt&) or f(romancy::Attempt&, Input); "
+                "a transactional one with romancy::Transaction&, an asynchronous one with romancy::AsyncAttempt&");
+  static_assert(wrong != Wrong::reference,
+                "romancy: an activity takes its input by value or by const reference; an asynchronous one by value");
+  static_assert(wrong != Wrong::result, "romancy: an asynchronous activity returns romancy::Async<T>");
+  static_assert(wrong != Wrong::input,
+                "romancy: an activity's input needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+  static_assert(wrong != Wrong::output,
+                "romancy: a result needs to_json and from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+}
+
+template <class R>
+struct PlainResult {
+  static constexpr bool kIs = true;
+  using Type = std::remove_cvref_t<R>;
+};
 
 // Calls the function with the input, and gives the result as JSON text.
 template <class In, class Out, class F, class First>
@@ -199,15 +233,16 @@ class ActivityOf final : public BlockingDefinition {
 // run_worker(), which refuses to start.
 template <class F>
 auto activity(std::string name, F function, ActivityOptions options = {}) {
-  static_assert(detail::Signature<F>::kKnown,
-                "romancy: an activity is a function or a lambda with plain parameter types (no auto)");
-  if constexpr (detail::Signature<F>::kKnown) {
-    using Call = detail::ActivityCall<F, Attempt>;
+  constexpr auto kWrong = detail::wrong_activity<F, Attempt, detail::PlainResult, false>();
+  detail::explain_activity<kWrong>();
+  if constexpr (kWrong == detail::Wrong::nothing) {
+    using Call = detail::ActivityCall<F>;
     using In = typename Call::In;
     using Out = std::remove_cvref_t<typename Call::Result>;
-    detail::check_converts<In, Out>();
     return Activity<In, Out>(std::make_shared<const detail::ActivityOf<F, In, Out>>(std::move(name), std::move(function),
                                                                                    std::move(options)));
+  } else {
+    return Activity<Json, Json>(nullptr);  // never made: only that whoever names it is not complained about, too
   }
 }
 

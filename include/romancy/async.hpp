@@ -361,18 +361,16 @@ class AsyncOf final : public AsyncDefinition {
 
 template <class F>
 auto async_activity(std::string name, F function, ActivityOptions options = {}) {
-  static_assert(detail::Signature<F>::kKnown,
-                "romancy: an activity is a function or a lambda with plain parameter types (no auto)");
-  if constexpr (detail::Signature<F>::kKnown) {
-    using Call = detail::ActivityCall<F, AsyncAttempt>;
+  constexpr auto kWrong = detail::wrong_activity<F, AsyncAttempt, detail::AsyncResult, true>();
+  detail::explain_activity<kWrong>();
+  if constexpr (kWrong == detail::Wrong::nothing) {
+    using Call = detail::ActivityCall<F>;
     using In = typename Call::In;
-    using Result = detail::AsyncResult<typename Call::Result>;
-    static_assert(Result::kIs, "romancy: an asynchronous activity returns romancy::Async<T>");
-    static_assert(!std::is_reference_v<typename Call::Given>, "romancy: a coroutine takes its input by value");
-    using Out = typename Result::Type;
-    detail::check_converts<In, Out>();
+    using Out = typename detail::AsyncResult<typename Call::Result>::Type;
     return Activity<In, Out>(
         std::make_shared<const detail::AsyncOf<F, In, Out>>(std::move(name), std::move(function), std::move(options)));
+  } else {
+    return Activity<Json, Json>(nullptr);
   }
 }
 

@@ -131,7 +131,7 @@ T from_json_value(const Json& value, std::string_view what) {
   static_assert(FromJson<T>, "romancy: this type has no from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
   if constexpr (std::same_as<T, Json>) {
     return value;
-  } else {
+  } else if constexpr (FromJson<T>) {
     try {
       T read = value.get<T>();
       if constexpr (ToJson<T>) check_fit(value, Json(read), what, {});
@@ -154,7 +154,7 @@ T from_text(std::string_view text, std::string_view what) {
 template <class T>
 std::string to_text(const T& value, std::string_view what) {
   static_assert(ToJson<T>, "romancy: this type has no to_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
-  try {
+  if constexpr (ToJson<T>) try {
     std::string text;
     if constexpr (std::same_as<T, Json>) {
       check_value(value, what, {});

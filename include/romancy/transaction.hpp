@@ -208,15 +208,16 @@ class TransactionalOf final : public TransactionalDefinition {
 
 template <class F>
 auto transactional(std::string name, F function, TransactionOptions options = {}) {
-  static_assert(detail::Signature<F>::kKnown,
-                "romancy: an activity is a function or a lambda with plain parameter types (no auto)");
-  if constexpr (detail::Signature<F>::kKnown) {
-    using Call = detail::ActivityCall<F, Transaction>;
+  constexpr auto kWrong = detail::wrong_activity<F, Transaction, detail::PlainResult, false>();
+  detail::explain_activity<kWrong>();
+  if constexpr (kWrong == detail::Wrong::nothing) {
+    using Call = detail::ActivityCall<F>;
     using In = typename Call::In;
     using Out = std::remove_cvref_t<typename Call::Result>;
-    detail::check_converts<In, Out>();
     return Activity<In, Out>(
         std::make_shared<const detail::TransactionalOf<F, In, Out>>(std::move(name), std::move(function), options));
+  } else {
+    return Activity<Json, Json>(nullptr);
   }
 }
 

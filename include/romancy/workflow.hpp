@@ -125,36 +125,65 @@ class WorkflowOf final : public WorkflowDefinition {
   F function_;
 };
 
+template <class F>
+constexpr Wrong wrong_workflow() {
+  using Call = Signature<F>;
+  if constexpr (!Call::kKnown) {
+    return Wrong::unknown;
+  } else {
+    using Params = typename Call::Params;
+    using Given = typename InputOf<Params>::Type;
+    using In = std::remove_cv_t<Given>;
+    using Result = TaskResult<typename Call::Result>;
+    if constexpr (Call::kMutable) {
+      return Wrong::is_mutable;
+    } else if constexpr (!Result::kIs) {
+      return Wrong::result;
+    } else if constexpr (!std::is_same_v<typename FirstOf<Params>::Type, Context&> || std::tuple_size_v<Params> > 2) {
+      return Wrong::parameters;
+    } else if constexpr (std::is_reference_v<Given>) {
+      return Wrong::reference;
+    } else if constexpr (!std::is_void_v<In> && !FromJson<In>) {
+      return Wrong::input;
+    } else if constexpr (!std::is_void_v<typename Result::Type> && !ToJson<typename Result::Type>) {
+      return Wrong::output;
+    } else {
+      return Wrong::nothing;
+    }
+  }
+}
+
+template <Wrong wrong>
+constexpr void explain_workflow() {
+  static_assert(wrong != Wrong::unknown, "romancy: a workflow is a function or a lambda with plain parameter types (no auto)");
+  static_assert(wrong != Wrong::is_mutable, "romancy: a workflow's lambda must not be mutable: every instance shares it");
+  static_assert(wrong != Wrong::result,
+                "romancy: a workflow returns romancy::Task<Output>; write `-> romancy::Task<Output>` after the "
+                "lambda's parameters");
+  static_assert(wrong != Wrong::parameters,
+                "romancy: a workflow is called as f(romancy::Context&) or f(romancy::Context&, Input)");
+  static_assert(wrong != Wrong::reference,
+                "romancy: a workflow takes its input by value: a reference would dangle once it waits");
+  static_assert(wrong != Wrong::input,
+                "romancy: a workflow's input needs from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+  static_assert(wrong != Wrong::output,
+                "romancy: a workflow's output needs to_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
+}
+
 }  // namespace detail
 
 template <class F>
 auto workflow(std::string name, F function, WorkflowOptions options = {}) {
-  using Call = detail::Signature<F>;
-  static_assert(Call::kKnown, "romancy: a workflow is a function or a lambda with plain parameter types (no auto)");
-  if constexpr (Call::kKnown) {
-    using Params = typename Call::Params;
-    using Given = typename detail::InputOf<Params>::Type;
-    using Result = detail::TaskResult<typename Call::Result>;
-    static_assert(!Call::kMutable, "romancy: a workflow's lambda must not be mutable: every instance shares it");
-    static_assert(Result::kIs,
-                  "romancy: a workflow returns romancy::Task<Output>; write `-> romancy::Task<Output>` after the "
-                  "lambda's parameters");
-    static_assert(std::is_same_v<typename detail::FirstOf<Params>::Type, Context&> && std::tuple_size_v<Params> <= 2,
-                  "romancy: a workflow is called as f(romancy::Context&) or f(romancy::Context&, Input)");
-    static_assert(!std::is_reference_v<Given>,
-                  "romancy: a workflow takes its input by value: a reference would dangle once it waits");
-    using In = std::remove_cv_t<Given>;
-    using Out = typename Result::Type;
-    if constexpr (!std::is_void_v<In>) {
-      static_assert(detail::FromJson<In>,
-                    "romancy: a workflow's input needs from_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
-    }
-    if constexpr (!std::is_void_v<Out>) {
-      static_assert(detail::ToJson<Out>,
-                    "romancy: a workflow's output needs to_json; see NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE");
-    }
+  constexpr auto kWrong = detail::wrong_workflow<F>();
+  detail::explain_workflow<kWrong>();
+  if constexpr (kWrong == detail::Wrong::nothing) {
+    using Call = detail::Signature<F>;
+    using In = std::remove_cv_t<typename detail::InputOf<typename Call::Params>::Type>;
+    using Out = typename detail::TaskResult<typename Call::Result>::Type;
     return Workflow<In, Out>(std::make_shared<const detail::WorkflowOf<F, In, Out>>(
         std::move(name), std::move(options), std::move(function)));
+  } else {
+    return Workflow<Json, Json>(nullptr);  // never made: only that whoever names it is not complained about, too
   }
 }
 

@@ -57,4 +57,8 @@ struct FirstOf<std::tuple<First, Rest...>> {
   using Type = First;
 };
 
+// What is wrong with a function that is to become a workflow or an activity: the first thing found. One value, so that one
+// static_assert speaks, and nothing behind it is instantiated.
+enum class Wrong { nothing, unknown, is_mutable, result, parameters, reference, input, output };
+
 }  // namespace romancy::detail
