@@ -36,10 +36,24 @@ std::string open_children(const std::vector<Step>& history) {
   return text;
 }
 
-std::string waits_for(const std::vector<PendingTimer>& timers, const std::string& channels, const std::string& children) {
+// "activity resize (queued)": those that have not ended.
+std::string open_tasks(const std::vector<Step>& history) {
+  std::map<int, std::string> open;
+  for (const Step& step : history) {
+    if (step.kind == "activity_queued") open.emplace(step.op, step.name);
+    if (step.kind == "activity_completed" || step.kind == "activity_failed") open.erase(step.op);
+  }
+  std::string text;
+  for (const auto& [op, name] : open) text += (text.empty() ? "activity " : ", ") + name;
+  return text.empty() ? text : text + " (queued, see activity_tasks)";
+}
+
+std::string waits_for(const std::vector<PendingTimer>& timers, const std::string& channels, const std::string& children,
+                      const std::string& tasks) {
   std::string text;
   if (!channels.empty()) text = "waits for a message on " + channels;
   if (!children.empty()) text += (text.empty() ? "waits for " : " and for ") + children;
+  if (!tasks.empty()) text += (text.empty() ? "waits for " : " and for ") + tasks;
   // The workflow's own time-out is not what it waits for.
   const auto next = std::find_if(timers.begin(), timers.end(), [](const PendingTimer& t) { return t.kind != "expiry"; });
   if (next == timers.end()) return text;
@@ -68,7 +82,7 @@ std::string explain(const Instance& instance, const std::vector<PendingTimer>& t
   if (instance.worker) return "is in the hands of " + *instance.worker;
   const std::string nobody =
       instance.served ? "" : "no living worker serves " + instance.queue + "/" + instance.workflow_name;
-  const std::string waits = waits_for(timers, open_waits(history), open_children(history));
+  const std::string waits = waits_for(timers, open_waits(history), open_children(history), open_tasks(history));
   if (waits.empty()) return nobody.empty() ? "is ready: the next free worker takes it" : "is ready, but " + nobody;
   return nobody.empty() ? waits : waits + "; then " + nobody;
 }

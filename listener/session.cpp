@@ -14,7 +14,7 @@ namespace romancy::listener {
 namespace {
 
 constexpr const char* kKinds[] = {proc::kWorkflowResumable, proc::kTimerExpired, proc::kChannelMessage,
-                                  proc::kOutboxPending};
+                                  proc::kOutboxPending, proc::kActivityTask};
 constexpr std::int64_t kChannels = std::size(kKinds) + 1;  // and the heartbeat's
 
 // Channel names are made of the schema's name, [a-z_][a-z0-9_]* of at most 44 bytes (config.hpp), and ours: nothing

@@ -24,6 +24,8 @@ enum class InboxKind : std::int16_t {
   compensate = 10,  // somebody decided about compensations that failed for good; data: {"retry": bool}
   child_ended = 11,  // op: the child's; data: {"status": "completed", "output"}, or "failed", "cancelled" or "refused"
                      // (it never began) and {"error": {"type", "message"}}
+  task_ended = 12,   // op: the queued activity's; name: activity; data: {"generation", "status": "completed", "result"},
+                     // or "failed" and {"error": {"type", "message", "attempt"}}, or "withdrawn" (nobody had begun it)
 };
 
 // What the workflow did and was told: rows of the history, in the order of delivery (seq).
@@ -58,6 +60,7 @@ enum class HistoryKind : std::int16_t {
   start_sent = 27,             // command; name: workflow; data: {"id"}: an instance that is no child
   cancel_sent = 28,            // command; name: the instance's id; data: {"reason"}
   patched = 29,                // command; name: the patch: from here on the code goes the new way
+  activity_queued = 30,        // command; name: activity; data: {"queue"}
 };
 
 // expiry: the workflow's own time-out, op 0.

@@ -35,6 +35,7 @@ std::string_view kind_name(HistoryKind kind) {
     case HistoryKind::start_sent: return "start_sent";
     case HistoryKind::cancel_sent: return "cancel_sent";
     case HistoryKind::patched: return "patched";
+    case HistoryKind::activity_queued: return "activity_queued";
   }
   return "unknown";  // a number written by a newer program
 }

@@ -64,6 +64,7 @@ void tell(Hooks& hooks, HistoryKind kind, const Moment& at) {
     case HistoryKind::start_sent: return hooks.start_sent(at);
     case HistoryKind::cancel_sent: return hooks.cancel_sent(at);
     case HistoryKind::patched: return hooks.patched(at);
+    case HistoryKind::activity_queued: return hooks.activity_queued(at);
   }
 }
 

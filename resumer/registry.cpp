@@ -46,6 +46,16 @@ Result<Registry> Registry::make(const std::vector<WorkflowRef>& workflows, const
     if (const auto problem = detail::options_problem(activity.options()); !problem.empty()) {
       return refuse("activity '" + activity.name() + "': " + problem);
     }
+    const auto& [kind, queue] = std::pair(activity.definition().kind(), activity.options().queue);
+    if (kind == detail::ActivityKind::elsewhere) {
+      return refuse("activity '" + activity.name() + "' is a QueuedActivity, it is carried out by other programs: do not register it");
+    }
+    if (!queue.empty()) {
+      if (const auto problem = name_problem(queue); !problem.empty()) return refuse("activity '" + activity.name() + "': queue: " + problem);
+      if (kind != detail::ActivityKind::blocking) {
+        return refuse("activity '" + activity.name() + "': queue: only activities made by romancy::activity can be queued");
+      }
+    }
     if (!registry.activities_.emplace(activity.name(), activity).second) {
       return refuse("activity '" + activity.name() + "' is registered twice");
     }
@@ -70,6 +80,14 @@ std::vector<const WorkflowRef*> Registry::workflows() const {
   for (const auto& [name, workflow] : workflows_) all.push_back(&workflow);
   std::sort(all.begin(), all.end(), [](const auto* a, const auto* b) { return a->name() < b->name(); });
   return all;
+}
+
+std::map<std::string, std::vector<std::string>> Registry::queues() const {
+  std::map<std::string, std::vector<std::string>> queues;
+  for (const auto& [name, activity] : activities_) {
+    if (!activity.options().queue.empty()) queues[activity.options().queue].push_back(name);
+  }
+  return queues;
 }
 
 }  // namespace romancy::resumer

@@ -1,5 +1,6 @@
 // Registry: the workflows and activities a program was linked with, by name. Built once, before the loop runs.
 #pragma once
+#include <map>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -19,6 +20,7 @@ class Registry {
   [[nodiscard]] const WorkflowRef* workflow(const std::string& name) const;  // nullptr: unknown
   [[nodiscard]] const ActivityRef* activity(const std::string& name) const;
   [[nodiscard]] std::vector<const WorkflowRef*> workflows() const;
+  [[nodiscard]] std::map<std::string, std::vector<std::string>> queues() const;  // that it serves: the activities of each
 
  private:
   std::unordered_map<std::string, WorkflowRef> workflows_;

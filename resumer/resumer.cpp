@@ -43,12 +43,16 @@ Observer::Instance observed(const Resumer::Lease& lease) {
 // The names stand here so that a new one is not forgotten below: then this does not compile.
 Output merge(Output earlier, Output later) {
   [[maybe_unused]] const auto& [history, timers, timers_over, waits, given_back, groups, consumed, seen, subscriptions,
-                                messages, outbox, children, cancels, progress, activities, stopped, status, recur, note, release,
+                                messages, outbox, children, cancels, progress, tasks, task_stops, activities, stopped, status, recur, note, release,
                                 ask_seen, seen_after] = later;
   append(earlier.history, std::move(later.history));
   // What began and is over before it was written never was.
   std::erase_if(earlier.timers, [&](const TimerStart& timer) { return contains(later.timers_over, timer.op); });
   std::erase_if(earlier.waits, [&](const MessageWait& wait) { return contains(later.timers_over, wait.op); });
+  std::erase_if(earlier.tasks, [&](const TaskStart& task) {
+    return std::any_of(later.task_stops.begin(), later.task_stops.end(),
+                       [&](const TaskStop& stop) { return stop.op == task.op && !stop.wanted; });
+  });
   append(earlier.timers, std::move(later.timers));
   append(earlier.timers_over, std::move(later.timers_over));
   append(earlier.waits, std::move(later.waits));
@@ -62,6 +66,8 @@ Output merge(Output earlier, Output later) {
   append(earlier.children, std::move(later.children));
   append(earlier.cancels, std::move(later.cancels));
   if (later.progress) earlier.progress = std::move(later.progress);
+  append(earlier.tasks, std::move(later.tasks));
+  append(earlier.task_stops, std::move(later.task_stops));
   append(earlier.activities, std::move(later.activities));
   append(earlier.stopped, std::move(later.stopped));
   earlier.recur = later.recur;
@@ -77,6 +83,7 @@ bool says_only_started(const Output& output) {
   return output.history.size() == 1 && output.history.front().kind == HistoryKind::started && output.timers.empty() &&
          output.timers_over.empty() && output.seen.empty() && output.subscriptions.empty() && output.messages.empty() &&
          output.outbox.empty() && output.children.empty() && output.cancels.empty() && !output.progress &&
+         output.tasks.empty() && output.task_stops.empty() &&
          output.status == Status::running && !output.release;
 }
 
@@ -509,12 +516,13 @@ void Resumer::look_at_held(const std::string& instance_id) {
 }
 
 // What came in for an instance whose activity runs is found by no claim, and its hint may be lost: a workflow that waits
-// for something else besides must not wait for its activity's end.
+// for something else besides must not wait for its activity's end. Nor is the end of a task that shall stop found by one.
 void Resumer::look_at_all_held() {
   if (session_ == 0) return;
   std::vector<std::string> busy;
   for (const auto& [id, lease] : leases_) {
-    if (!lease->attempts.empty()) busy.push_back(id);
+    const bool lingers = lease->run != nullptr && !lease->committing && !lease->asking && lease->transacting == 0;
+    if (!lease->attempts.empty() || lingers) busy.push_back(id);
   }
   for (const std::string& id : busy) look_at_held(id);
 }

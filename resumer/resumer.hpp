@@ -42,6 +42,7 @@
 #include "resumer/registry.hpp"
 #include "resumer/run_cache.hpp"
 #include "resumer/run_store.hpp"
+#include "resumer/task_server.hpp"
 #include "resumer/transaction.hpp"
 
 namespace romancy::resumer {
@@ -154,6 +155,7 @@ class Resumer final : public proc::Service {
   std::size_t running_ = 0;               // activity attempts whose outcome is awaited
   std::uint64_t last_attempt_ = 0;
   AsyncActivities async_;
+  TaskServer tasks_;                      // queued activities that this program serves
   std::unique_ptr<ActivityPool> pool_;    // last: its threads end first
 };
 

@@ -18,6 +18,10 @@
 //              "retry"), so that a rebuilt run knows how many attempts were made and whether to wait. Shorter pauses
 //              are not recorded, except the first of a policy with max_duration: its row says when the first attempt
 //              began ("first_us").
+//   queued     activity_queued, always; then activity_completed or activity_failed. The attempts between them are the
+//   activity   database's: nothing is under way here, the run lets go. A cancel stays in the inbox, the task is asked to
+//              stop, and the lease is kept until it has ended: first its result is recorded. One that nobody had begun is
+//              withdrawn instead, at once.
 //   receive    wait_started, always; then message_received or wait_timed_out.
 //   child      child_started, always; then child_completed or child_failed, whether the code waits for it by then or not.
 //   cancel     cancel_requested: thrown at whatever the code waits for at that point of history. While an activity is
@@ -97,6 +101,17 @@ struct CancelRequest {  // of another instance; an unknown or finished one is le
   std::string id, reason;
 };
 
+struct TaskStart {  // a queued activity: anybody who serves its queue carries it out
+  std::int32_t op = 0;
+  std::string activity, queue, input, key;
+  std::string policy;  // JSON, as task_pause() in sql/engine/tasks.sql reads it
+};
+
+struct TaskStop {
+  std::int32_t op = 0;
+  bool wanted = false;  // its result, or its failure, is waited for all the same
+};
+
 struct ActivityStart {
   std::int32_t op = 0;
   int attempt = 1;
@@ -131,6 +146,8 @@ struct Output {
   std::vector<ChildStart> children;
   std::vector<CancelRequest> cancels;
   std::optional<std::string> progress;        // what ctx.set_status() said last, as JSON text
+  std::vector<TaskStart> tasks;
+  std::vector<TaskStop> task_stops;
   std::vector<ActivityStart> activities;      // to start after the commit
   std::vector<std::int32_t> stopped;          // activities under way nobody waits for any more: ask them to stop
   Status status = Status::running;
@@ -138,7 +155,7 @@ struct Output {
   // the inbox go, the generation is counted up, and a start row with that row's data comes. Messages stay.
   bool recur = false;
   std::string note;                           // for operators, kept until the next commit: "compensation failed: .."
-  bool release = true;                        // false: activities are under way, keep the lease
+  bool release = true;                        // false: activities are under way, or a task that shall stop: keep the lease
   // The code waits on this channel, and the inbox may hold rows that are not in memory (marked seen: an earlier run
   // left them, or this one had too many). Read those with ids above seen_after, answer with Run::seen(), and take()
   // again: everything else this output would say is held back until then.

@@ -29,7 +29,8 @@ Result<std::unique_ptr<Run>> Run::make(const Registry& registry, RunInfo info) {
 bool Output::empty() const {
   return history.empty() && timers.empty() && timers_over.empty() && waits.empty() && given_back.empty() &&
          groups.empty() && consumed.empty() && seen.empty() && subscriptions.empty() && messages.empty() &&
-         outbox.empty() && children.empty() && cancels.empty() && !progress;
+         outbox.empty() && children.empty() && cancels.empty() && !progress && tasks.empty() &&
+         task_stops.empty();
 }
 
 RunCore::RunCore(const Registry& registry, WorkflowRef workflow, RunInfo info)
@@ -92,6 +93,7 @@ bool RunCore::match(const HistoryRow& row) {
     }
     case HistoryKind::activity_completed:
     case HistoryKind::activity_failed:
+      return answers(Waits::activity) && (open->phase == Phase::to_start || open->phase == Phase::queued);
     case HistoryKind::activity_retry: return answers(Waits::activity) && open->phase == Phase::to_start;
     case HistoryKind::timer_fired:
       if (row.name == "retry") return open != nullptr && open->phase == Phase::pausing;
@@ -107,6 +109,7 @@ bool RunCore::match(const HistoryRow& row) {
     case HistoryKind::start_sent:
     case HistoryKind::cancel_sent:
     case HistoryKind::patched:
+    case HistoryKind::activity_queued:
     case HistoryKind::timer_started:
     case HistoryKind::wait_started:
     case HistoryKind::subscribed:
@@ -195,6 +198,19 @@ Result<void> RunCore::deliver(std::span<const InboxRow> rows) {
         } else {
           tell(HistoryKind::child_failed, row.op, child->second.workflow, dump_json(end->value("error", Json::object())));
         }
+        break;
+      }
+      case InboxKind::task_ended: {
+        drop();
+        Open* open = find(row.op, Waits::activity);
+        if (open == nullptr || open->phase != Phase::queued || finished()) break;
+        const auto end = parse_json(or_null(row.data), "inbox row " + std::to_string(row.id));
+        if (!end || !end->is_object()) return refuse("inbox row " + std::to_string(row.id) + ": not the end of a task");
+        if (end->value("generation", 0) != info_.generation) break;  // completed in a transaction that stayed open
+        const std::string name = open->name, status = end->value("status", "");
+        if (status == "withdrawn") open->phase = Phase::withdrawn;
+        else if (status == "completed") tell(HistoryKind::activity_completed, row.op, name, dump_json(end->value("result", Json())));
+        else tell(HistoryKind::activity_failed, row.op, name, dump_json(end->value("error", Json::object())));
         break;
       }
       default:
@@ -344,7 +360,7 @@ bool RunCore::busy() const {
   return std::any_of(opens_.begin(), opens_.end(), [](const auto& entry) {
     const Open& open = entry.second;
     return open.waits == Waits::activity && open.ask != nullptr && open.ask->scope().open_to_the_top() &&
-           (open.phase == Phase::under_way || (open.phase == Phase::to_start && open.may_run));
+           (open.phase == Phase::under_way || open.phase == Phase::queued || (open.phase == Phase::to_start && open.may_run));
   });
 }
 
@@ -387,6 +403,10 @@ Output RunCore::take() {
       if (open.first_us == 0) open.first_us = clock_;
     }
     if (open.phase == Phase::under_way) out.release = false;
+    if (open.phase == Phase::queued && !held_.empty() && open.ask != nullptr && open.ask->scope().open_to_the_top()) {
+      if (!std::exchange(open.asked_to_stop, true)) out.task_stops.push_back({op, true});
+      out.release = false;
+    }
   }
   // Workers that died count until the run gets somewhere: then, or when it lets go, the rows may go. That it began is
   // nowhere yet: whoever looks at it in its first activity has that written, and the count would begin anew.

@@ -47,6 +47,8 @@ class RunCore final : public Run, private detail::Host {
     to_start,   // an activity for the next take()
     under_way,  // taken, its outcome has not come
     pausing,    // a long pause before the next attempt, in the database
+    queued,     // a task in the database
+    withdrawn,  // that was taken back before anybody had it; the cancellation that did so is about to be told
   };
   struct Open {  // an ask that was opened and not answered
     Waits waits{};
@@ -55,6 +57,7 @@ class RunCore final : public Run, private detail::Host {
     Phase phase = Phase::waiting;
     bool timed = false;     // there is a row of deadlines for it
     bool listed = false;    // and one of the waits of a competing channel
+    bool asked_to_stop = false;  // queued: the database knows that the workflow is being cancelled
     bool may_run = false;   // to_start, but a worker that died may have started it
     int attempt = 1;
     int told_attempt = 1;   // as far as history knows: short retries are not recorded
@@ -67,7 +70,8 @@ class RunCore final : public Run, private detail::Host {
   using Opens = std::map<std::int32_t, Open>;
   struct Compensation {
     std::int32_t op;
-    std::string activity, input;
+    ActivityRef activity;
+    std::string input;
     std::string failure{};  // JSON: it failed for good
   };
   struct Channel {  // one this instance subscribed to, as of now
@@ -125,7 +129,7 @@ class RunCore final : public Run, private detail::Host {
 
   // run_host.cpp: Host
   std::int32_t next_op() override { return ++last_op_; }
-  void open_activity(detail::Ask& ask, const std::string& name, std::string input) override;
+  void open_activity(detail::Ask& ask, const ActivityRef& activity, std::string input) override;
   void open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds> after,
                   std::optional<std::int64_t> at_micros) override;
   void open_receive(detail::Ask& ask, const std::string& channel, std::optional<std::chrono::microseconds> within,
@@ -144,7 +148,7 @@ class RunCore final : public Run, private detail::Host {
   void set_status(std::string value) override;
   bool patched(std::string_view id) override;
   void deprecate_patch(std::string_view id) override;
-  void compensate_with(const std::string& activity, std::string input) override;
+  void compensate_with(const ActivityRef& activity, std::string input) override;
   void forget_compensations() override;
   [[noreturn]] void recur(std::string input) override;
   std::int64_t now_micros() override;
@@ -166,6 +170,7 @@ class RunCore final : public Run, private detail::Host {
   void need_room(std::int32_t op) const;  // throws when its history is full
   History::Command command(HistoryKind kind, std::int32_t op, std::string_view name, std::string data);
   bool cancelled_here(detail::Ask& ask);
+  void await_activity(std::int32_t op, detail::Ask* ask, const ActivityRef& activity, std::string input);
   void begin_child(std::int32_t op, detail::NewInstance child, std::int32_t awaited_by);
   void name_instance(std::int32_t op, detail::NewInstance& instance, const char* call) const;
   // A loop that catches everything around its waits would never come back: so often it may go on after it was told one

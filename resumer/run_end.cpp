@@ -81,11 +81,8 @@ void RunCore::next_compensation() {
     status_ = Status::compensating;
     Compensation next = std::move(compensations_.back());
     compensations_.pop_back();
-    Open open{.waits = Waits::activity, .name = next.activity, .phase = Phase::to_start};
-    open.input = next.input;
-    opens_.emplace(next.op, std::move(open));
     undoing_ = std::move(next);
-    return;
+    return await_activity(undoing_->op, nullptr, undoing_->activity, undoing_->input);
   }
   // Half undone is no state to end in: somebody shall see it, and try again or say that it is well so.
   if (!uncompensated_.empty()) undecided_ = true;
@@ -95,7 +92,7 @@ void RunCore::next_compensation() {
 void RunCore::compensated(const detail::Answer& answer) {
   Compensation done = *std::exchange(undoing_, std::nullopt);
   if (answer.kind == detail::Answer::Kind::failed) {
-    done.failure = dump_json(Json{{"activity", done.activity},
+    done.failure = dump_json(Json{{"activity", done.activity.name()},
                                   {"type", answer.error_type},
                                   {"message", answer.error_message},
                                   {"attempt", answer.attempt}});
@@ -130,7 +127,7 @@ std::string RunCore::note() const {
   for (const Compensation& failed : uncompensated_) {
     const Json why = Json::parse(failed.failure);
     if (&failed != &uncompensated_.front()) text += "; ";
-    text += failed.activity + ": " + why.value("type", "") + ": " + why.value("message", "");
+    text += failed.activity.name() + ": " + why.value("type", "") + ": " + why.value("message", "");
   }
   return text;
 }

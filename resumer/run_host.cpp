@@ -13,6 +13,20 @@
 namespace romancy::resumer {
 namespace {
 
+// As task_pause() and claim_activity_tasks() read it.
+std::string policy_of(const ActivityOptions& options) {
+  const RetryPolicy& retry = options.retry;
+  return dump_json(Json{{"attempts", retry.attempts},
+                        {"first_ms", retry.first_interval.count()},
+                        {"coefficient", retry.coefficient},
+                        {"max_ms", retry.max_interval.count()},
+                        {"jitter", retry.jitter},
+                        {"max_duration_ms", retry.max_duration.count()},
+                        {"non_retryable", retry.non_retryable},
+                        {"timeout_ms", options.timeout.count()},
+                        {"heartbeat_ms", options.heartbeat_timeout.count()}});
+}
+
 void check_name(std::string_view what, std::string_view name) {
   if (const auto problem = name_problem(name); !problem.empty()) throw BadData(std::string(what) + ": " + problem);
 }
@@ -32,14 +46,35 @@ bool RunCore::cancelled_here(detail::Ask& ask) {
 }
 
 // After a mismatch an ask is never answered, so the code stands still where it is.
-void RunCore::open_activity(detail::Ask& ask, const std::string& name, std::string input) {
+void RunCore::open_activity(detail::Ask& ask, const ActivityRef& activity, std::string input) {
   if (refused("run")) return;
   if (history_.broken() || cancelled_here(ask)) return;
   need_room(ask.op());
-  Open open{.waits = Waits::activity, .name = name, .ask = &ask, .phase = Phase::to_start};
-  open.may_run = cautious_;
+  // It need not be registered here, so nobody has looked at its options yet.
+  if (!activity.options().queue.empty()) {
+    check_name("run: activity", activity.name());
+    check_name("run: queue", activity.options().queue);
+    if (const auto problem = detail::options_problem(activity.options()); !problem.empty())
+      throw BadData("run: activity " + activity.name() + ": " + problem);
+  }
+  await_activity(ask.op(), &ask, activity, std::move(input));
+}
+
+// ask: null for a compensation.
+void RunCore::await_activity(std::int32_t op, detail::Ask* ask, const ActivityRef& activity, std::string input) {
+  const std::string& queue = activity.options().queue;
+  Open open{.waits = Waits::activity, .name = activity.name(), .ask = ask, .phase = queue.empty() ? Phase::to_start : Phase::queued};
   open.input = std::move(input);
-  opens_.emplace(ask.op(), std::move(open));
+  open.may_run = cautious_ && ask != nullptr;
+  if (!queue.empty()) {
+    const auto done = history_.command(HistoryKind::activity_queued, op, open.name, dump_json(Json{{"queue", queue}}));
+    if (!done) return;
+    if (!done->played) {
+      pending_.tasks.push_back({op, open.name, queue, std::exchange(open.input, {}),
+                                operation_key(info_.instance_id, op, info_.generation), policy_of(activity.options())});
+    }
+  }
+  opens_.emplace(op, std::move(open));
 }
 
 void RunCore::open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds> after,
@@ -293,8 +328,14 @@ void RunCore::send_event(std::string_view type, std::string_view source, std::st
   }
 }
 
-void RunCore::compensate_with(const std::string& activity, std::string input) {
+void RunCore::compensate_with(const ActivityRef& activity, std::string input) {
   if (refused("compensate_with")) return;
+  if (!activity.options().queue.empty()) {
+    check_name("compensate_with: activity", activity.name());
+    check_name("compensate_with: queue", activity.options().queue);
+    if (const auto problem = detail::options_problem(activity.options()); !problem.empty())
+      throw BadData("compensate_with: activity " + activity.name() + ": " + problem);
+  }
   if (history_.broken()) throw Abandoned{};
   // It takes its operation number here, so that its key is the same in every replay.
   compensations_.push_back({next_op(), activity, std::move(input)});

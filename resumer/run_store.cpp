@@ -218,6 +218,8 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
   struct { Int run, op; Text id, workflow, queue, input; std::vector<bool> follows; } c;
   struct { Int run; Text id, reason; } cancel;
   struct { Int run; Text value; } p;
+  struct { Int run, op; Text activity, queue, input, key, policy; } q;
+  struct { Int run, op; std::vector<bool> wanted; } stop;
 
   int run = 0;
   for (const CommitItem* item : items) {
@@ -290,6 +292,20 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
       c.input.push_back(child.input.empty() ? "null" : child.input);
       c.follows.push_back(child.follows);
     }
+    for (const TaskStart& task : out.tasks) {
+      q.run.push_back(run);
+      q.op.push_back(task.op);
+      q.activity.push_back(task.activity);
+      q.queue.push_back(task.queue);
+      q.input.push_back(task.input.empty() ? "null" : task.input);
+      q.key.push_back(task.key);
+      q.policy.push_back(task.policy);
+    }
+    for (const TaskStop& one : out.task_stops) {
+      stop.run.push_back(run);
+      stop.op.push_back(one.op);
+      stop.wanted.push_back(one.wanted);
+    }
     for (const CancelRequest& request : out.cancels) {
       cancel.run.push_back(run);
       cancel.id.push_back(request.id);
@@ -307,7 +323,9 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
                     m.run, m.channel, m.data, m.metadata, m.target, m.group,               //
                     o.run, o.event_id, o.type, o.source, o.data, o.content_type,             //
                     c.run, c.op, c.id, c.workflow, c.queue, c.input, c.follows,            //
-                    cancel.run, cancel.id, cancel.reason, p.run, p.value, inbox_limit);
+                    cancel.run, cancel.id, cancel.reason, p.run, p.value,                               //
+                    q.run, q.op, q.activity, q.queue, q.input, q.key, q.policy,                            //
+                    stop.run, stop.op, stop.wanted, inbox_limit);
 }
 
 }  // namespace romancy::resumer

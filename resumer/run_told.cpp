@@ -169,6 +169,11 @@ void RunCore::answer(std::int32_t op, Answer answer) {
 // Nobody waits for this any more, and it may be under way.
 void RunCore::leave(std::int32_t op, const Open& open) {
   if (open.waits == Waits::activity && open.phase == Phase::under_way) pending_.stopped.push_back(op);
+  if (open.waits == Waits::activity && open.phase == Phase::queued) {
+    const auto unwritten = std::erase_if(pending_.tasks, [&, op = op](const TaskStart& task) { return task.op == op; });
+    // What the code does when it is told a recorded event was committed together with that event.
+    if (unwritten == 0 && !in_replay_) pending_.task_stops.push_back({op, false});
+  }
   if (open.waits != Waits::child) return;
   const auto own = children_.find(op);
   if (own == children_.end()) {  // of a child that was started apart: only the wait ends

@@ -217,6 +217,9 @@ std::string options_problem(const ActivityOptions& options) {
   if (options.timeout < 0ms || options.timeout > 24h * 366) {
     return "timeout: " + std::to_string(options.timeout.count()) + " ms is not in 0 ms .. 366 days (0: none)";
   }
+  if (options.heartbeat_timeout < 1ms || options.heartbeat_timeout > 24h * 366) {
+    return "heartbeat_timeout: " + std::to_string(options.heartbeat_timeout.count()) + " ms is not in 1 ms .. 366 days";
+  }
   return retry_problem(options.retry);
 }
 

@@ -50,7 +50,8 @@ proc::Subscription subscription_of(const Registry& registry) {
   std::string group;
   for (const std::string& name : names) group += (group.empty() ? "" : ",") + name;
   if (group.size() > kLongestGroup) group = "workflows:" + digest_of(group);
-  return {"resumer", group, {proc::kWorkflowResumable}, std::nullopt};
+  if (registry.queues().empty()) return {"resumer", group, {proc::kWorkflowResumable}, std::nullopt};
+  return {"resumer", group, {proc::kWorkflowResumable, proc::kActivityTask}, std::nullopt};
 }
 
 Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_ptr<Hooks> hooks)
@@ -66,7 +67,8 @@ Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_p
       cache_(config_.cache_instances),
       hub_(process.loop(), config_.hub_path(), subscription_of(registry),
            {.on_wake =
-                [this](std::string_view, std::string_view payload) {
+                [this](std::string_view channel, std::string_view payload) {
+                  if (channel == proc::kActivityTask) return tasks_.hint();
                   const auto hint = parse_json(payload, "hint", {.bytes = 8192, .depth = 4});
                   if (!hint || !hint->is_object()) return;  // the hub counts what is malformed
                   // Somebody has to match a channel, whoever waits there: the instance it names only chose us for it.
@@ -86,12 +88,14 @@ Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_p
                 [this](std::string_view why) {
                   slot_.add(Counter::resyncs);
                   sweeper_.resync(why);
+                  tasks_.resync(why);
                 },
             .on_live =
                 [this](bool live) {
                   slot_.live(live);
                   hears_ = live;
                   sweeper_.live(live);
+                  tasks_.live(live);
                 },
             .on_gone = {}}),
       sweeper_(process.loop(), {.poll = config_.workflow_interval, .fallback = config_.fallback_interval, .spread = config_.gap_spread},
@@ -100,6 +104,19 @@ Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_p
       suspect_alarm_(process.loop(), [this] { suspect_due(); }),
       hurry_(process.loop(), [this] { hurry(); }),
       async_(process.loop(), config_.async_activities),
+      tasks_(process.loop(), conn_.conn(), registry, config_, process.component(),
+             {.begin =
+                  [this](ActivityPool::Job job) {
+                    ++running_;
+                    pool_->submit(std::move(job));
+                  },
+              .ended =
+                  [this](bool ok) {
+                    --running_;
+                    slot_.add(Counter::activities_run);
+                    if (!ok) slot_.add(Counter::activities_failed);
+                  },
+              .written = [this] { if (drained_) end_drain(); }}),
       pool_(std::make_unique<ActivityPool>(process.loop(), config_.activity_threads)) {}
 
 Resumer::~Resumer() = default;
@@ -162,6 +179,7 @@ void Resumer::session_started(const std::vector<Route>& routes) {
   heart_.set_in(config_.session_timeout / 3);
   skip_delay_ = 1ms;
   sweeper_.start();
+  if (!process_.once()) tasks_.start();
   process_.ready();
 }
 
@@ -176,6 +194,7 @@ void Resumer::session_lost(const Error& why) {
   process_.not_ready("no session: " + why.text);
   heart_.cancel();
   sweeper_.stop();
+  tasks_.stop();
   commits_.drop_all();
   for (auto& [id, lease] : leases_) {
     for (auto& [op, attempt] : lease->attempts) attempt.stop.request_stop();
@@ -226,6 +245,7 @@ void Resumer::drain(std::function<void()> done) {
     for (auto& [op, attempt] : lease->attempts) attempt.delay.reset();
   }
   running_ -= pool_->drop_queued() + async_.drop_queued();
+  tasks_.drain();
   if (!process_.patient()) limited();
   end_drain();
 }
@@ -241,6 +261,7 @@ void Resumer::hurry() {
   for (auto& [id, lease] : leases_) {
     for (auto& [op, attempt] : lease->attempts) attempt.stop.request_stop();
   }
+  tasks_.hurry();
   hurried_ = true;
   end_drain();
 }
@@ -249,7 +270,7 @@ void Resumer::hurry() {
 void Resumer::end_drain() {
   if (ending_) return;
   if (!hurried_) {
-    if (running_ > 0 || !commits_.idle()) return;
+    if (running_ > 0 || !commits_.idle() || !tasks_.idle()) return;
     for (const auto& [id, lease] : leases_) {
       if (lease->asking || lease->dirty) return;  // a result that is not written yet
     }

@@ -22,7 +22,7 @@ using proc::Counter;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kExitBug = 70;                  // EX_SOFTWARE: a crash, for the supervisor
-const std::vector<int> kSleepKinds{1, 3, 4, 5};  // resumer::TimerKind sleep, retry, start_at, expiry
+const std::vector<int> kSleepKinds{1, 3, 4, 5, 100};  // resumer::TimerKind sleep, retry, start_at, expiry; 100: tasks
 const std::vector<int> kTimeoutKinds{2};      // timeout
 
 class Timer final : public proc::Service {

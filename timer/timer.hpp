@@ -1,6 +1,7 @@
 // Timer: fires what is due, starts what schedules start, and ends the sessions of the dead.
 //
-// Model. Two lanes look at the table of deadlines: one for what workflows sleep on (sleep, retry, start_at), one for
+// Model. Two lanes look at the table of deadlines: one for what workflows sleep on (sleep, retry, start_at; and the leases and pauses of
+// queued activities), one for
 // the time-outs of waits, because the operator gives the two their own poll intervals. A look is two statements in one
 // round trip: fire what is due, then ask how far ahead the next one is; the lane's alarm is set for exactly then. A
 // timer_expired hint about something earlier than the alarm causes a look too; one about something later costs nothing.

@@ -25,6 +25,7 @@ inline constexpr const char* kWorkflowResumable = "workflow_resumable";
 inline constexpr const char* kTimerExpired = "timer_expired";
 inline constexpr const char* kChannelMessage = "channel_message";
 inline constexpr const char* kOutboxPending = "outbox_pending";
+inline constexpr const char* kActivityTask = "activity_task";
 
 struct Subscription {
   std::string role;                         // "resumer", "timer", "relay", "observer"

@@ -10,7 +10,8 @@ namespace {
 
 constexpr JsonCaps kCaps{.bytes = kHubMaxLine, .depth = 16};
 constexpr std::array kKinds{std::string_view(kWorkflowResumable), std::string_view(kTimerExpired),
-                            std::string_view(kChannelMessage), std::string_view(kOutboxPending)};
+                            std::string_view(kChannelMessage), std::string_view(kOutboxPending),
+                            std::string_view(kActivityTask)};
 
 // Texts are put together by hand so that the keys stand in the order of the page; values go through dump_json.
 std::string json_text(std::string_view text) { return dump_json(Json(std::string(text))); }

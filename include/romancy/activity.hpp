@@ -56,6 +56,11 @@ struct ActivityOptions {
   // return keeps its thread (resumer/activity_pool.hpp says how many may), and what it returns later is dropped: the
   // next attempt may run beside it.
   std::chrono::milliseconds timeout{0};
+  // Not empty: a queued activity, see QueuedActivity.
+  std::string queue{};
+  // Of a queued one: whoever carries it out and is not heard of for so long has lost it. A worker of ours sends heartbeats
+  // by itself while the function runs.
+  std::chrono::milliseconds heartbeat_timeout{60'000};
 };
 
 // What came of one attempt, for the engine.
@@ -69,7 +74,7 @@ struct AttemptResult {
 
 namespace detail {
 
-enum class ActivityKind { blocking, transactional, asynchronous };
+enum class ActivityKind { blocking, transactional, asynchronous, elsewhere };
 
 class ActivityDefinition {
  public:
@@ -209,6 +214,25 @@ template <class In, class Out>
 class Activity : public ActivityRef {
  public:
   using ActivityRef::ActivityRef;
+};
+
+// A queued activity is a task in the database, until somebody has carried it out: a worker whose program registers an
+// activity of that name and queue, or any program in any language by SQL alone (docs/sql-api.md). The workflow is out of
+// memory meanwhile. It is called like every other activity, and the policy, time-outs included, is the caller's:
+//
+//   const auto resize = romancy::activity("resize", fn, {.queue = "gpu"});                       this program serves it
+//   const romancy::QueuedActivity<Image, Image> resize("resize", {.queue = "gpu"});              another one does
+//
+// Promise: its result is recorded once. An attempt whose heartbeats stay away fails with the type HeartbeatTimedOut, and
+// the next one is due at once; what a late one brings changes nothing. A workflow that is cancelled meanwhile: a task that
+// nobody has is taken back at once; whoever has one is told at the next heartbeat, and how it ends is recorded before the
+// workflow sees the cancellation, as with all activities.
+template <class In, class Out>
+class QueuedActivity : public Activity<In, Out> {
+ public:
+  QueuedActivity(std::string name, ActivityOptions options)
+      : Activity<In, Out>(std::make_shared<const detail::ActivityDefinition>(
+            std::move(name), detail::ActivityKind::elsewhere, std::move(options))) {}
 };
 
 namespace detail {

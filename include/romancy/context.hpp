@@ -119,32 +119,38 @@ struct SendEventOptions {
 
 namespace detail {
 
+// One that the engine itself registers.
+inline ActivityRef builtin(std::string name) {
+  return ActivityRef(std::make_shared<const ActivityDefinition>(std::move(name), ActivityKind::blocking, ActivityOptions{}));
+}
+
 template <class Out>
 class RunActivity : public Ask {
  public:
-  RunActivity(Host& host, std::string name, std::string input)
-      : Ask(host), name_(std::move(name)), input_(std::move(input)) {}
+  RunActivity(Host& host, ActivityRef activity, std::string input)
+      : Ask(host), activity_(std::move(activity)), input_(std::move(input)) {}
 
   bool await_ready() {
-    if (opening()) host_->open_activity(*this, name_, std::move(input_));
+    if (opening()) host_->open_activity(*this, activity_, std::move(input_));
     return answered();
   }
   Out await_resume() {
     if (answer_.kind == Answer::Kind::cancelled) throw WorkflowCancelled(answer_.data);
     if (answer_.kind == Answer::Kind::failed) {
-      throw ActivityError(name_, answer_.error_type, answer_.error_message, answer_.attempt);
+      throw ActivityError(activity_.name(), answer_.error_type, answer_.error_message, answer_.attempt);
     }
     if constexpr (!std::is_void_v<Out>) {
       try {
         return from_text<Out>(answer_.data, "result");
       } catch (const BadData& e) {
-        throw ActivityError(name_, "BadData", e.what(), answer_.attempt);
+        throw ActivityError(activity_.name(), "BadData", e.what(), answer_.attempt);
       }
     }
   }
 
  private:
-  std::string name_, input_;
+  ActivityRef activity_;
+  std::string input_;
 };
 
 template <class Out>
@@ -274,22 +280,22 @@ class Context {
   template <class In, class Out>
     requires(!std::is_void_v<In>)
   [[nodiscard]] detail::RunActivity<Out> run(const Activity<In, Out>& activity, const std::type_identity_t<In>& input) {
-    return {host_, activity.name(), text(activity, input)};
+    return {host_, activity, text(activity, input)};
   }
   template <class Out>
   [[nodiscard]] detail::RunActivity<Out> run(const Activity<void, Out>& activity) {
-    return {host_, activity.name(), "null"};
+    return {host_, activity, "null"};
   }
   // As run(), but co_await gives an Outcome instead of throwing ActivityError.
   template <class In, class Out>
     requires(!std::is_void_v<In>)
   [[nodiscard]] detail::AttemptActivity<Out> attempt(const Activity<In, Out>& activity,
                                                      const std::type_identity_t<In>& input) {
-    return {host_, activity.name(), text(activity, input)};
+    return {host_, activity, text(activity, input)};
   }
   template <class Out>
   [[nodiscard]] detail::AttemptActivity<Out> attempt(const Activity<void, Out>& activity) {
-    return {host_, activity.name(), "null"};
+    return {host_, activity, "null"};
   }
   template <class In, class Out>
     requires detail::kMustBeNamed<In>
@@ -304,11 +310,11 @@ class Context {
   template <class In, class Out>
     requires(!std::is_void_v<In>)
   void compensate_with(const Activity<In, Out>& activity, const std::type_identity_t<In>& input) {
-    host_.compensate_with(activity.name(), text(activity, input));
+    host_.compensate_with(activity, text(activity, input));
   }
   template <class Out>
   void compensate_with(const Activity<void, Out>& activity) {
-    host_.compensate_with(activity.name(), "null");
+    host_.compensate_with(activity, "null");
   }
   // What was done until here stands, whatever comes: none of the registered compensations will run.
   void forget_compensations() { host_.forget_compensations(); }
@@ -374,7 +380,7 @@ class Context {
   void leave(std::string_view group) { host_.join(group, false); }
   // co_await gives the ids of its members, in order, as of now; recorded.
   [[nodiscard]] detail::RunActivity<std::vector<std::string>> members(const std::string& group) {
-    return {host_, "romancy.group_members", detail::to_text(group, "members: group")};
+    return {host_, detail::builtin("romancy.group_members"), detail::to_text(group, "members: group")};
   }
 
   // ---- outbox ----

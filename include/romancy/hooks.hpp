@@ -67,6 +67,7 @@ class Hooks {
   virtual void start_sent(const Moment&) {}              // of an instance that is no child
   virtual void cancel_sent(const Moment&) {}             // name: the instance's id
   virtual void patched(const Moment&) {}                 // it goes the new way; name: the patch
+  virtual void activity_queued(const Moment&) {}         // data: {"queue"}
   virtual void subscribed(const Moment&) {}
   virtual void unsubscribed(const Moment&) {}
   virtual void subscription_refused(const Moment&) {}

@@ -4,7 +4,7 @@
 -- Columns that cost a look elsewhere (input, output, error, progress, names) are scalar subqueries: not selected, not computed;
 -- and a name that stands twice in routes does not double a row.
 
-DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, channels,
+DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, activity_tasks, channels,
   timers, outbox_events, workers, workflow_schedules;
 
 -- Index for one instance: pk of instances, pk of history, routes_id. For a list: none but routes_id.
@@ -40,7 +40,7 @@ $$
                 'wait_started', 'message_received', 'wait_timed_out', 'subscribed', 'unsubscribed', 'published',
                 'event_sent', 'side_effect', 'cancel_requested', 'completed', 'failed', 'cancelled', 'recurred',
                 'joined', 'left', 'subscription_refused', 'compensation_decided', 'child_started', 'child_completed',
-                'child_failed', 'start_sent', 'cancel_sent', 'patched'])[kind]
+                'child_failed', 'start_sent', 'cancel_sent', 'patched', 'activity_queued'])[kind]
 $$;
 
 -- Of the present generation. Index for one instance: pk of history.
@@ -65,6 +65,24 @@ SELECT m.group_name, m.instance_id
 CREATE VIEW workflow_children AS
 SELECT c.parent_id, c.child_id AS instance_id, c.follows
   FROM children c;
+
+-- Queued activities that have not ended. status: waiting (for its due_at, then for somebody), held (until due_at, unless a
+-- heartbeat comes), cancelling (whoever holds it is told to stop). Index for one instance: tasks_instance; for one queue:
+-- tasks_due.
+CREATE VIEW activity_tasks AS
+SELECT t.task_id,
+       t.instance_id,
+       t.op,
+       t.activity,
+       t.queue,
+       CASE WHEN t.token IS NULL THEN 'waiting' WHEN t.wanted > 1 THEN 'cancelling' ELSE 'held' END AS status,
+       t.attempt,
+       t.worker,
+       t.due_at,
+       t.details,
+       t.last_error,
+       t.created_at
+  FROM tasks t;
 
 -- Channels that somebody subscribes to, or that are competing. queued: messages nobody has got yet; waiting: receives
 -- that wait for one (not those of stuck instances). Index for one channel: pk of each of the tables, and channel_waits_queue.

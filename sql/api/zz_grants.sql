@@ -30,10 +30,11 @@ BEGIN
     EXECUTE format(
       'GRANT EXECUTE ON FUNCTION start_workflow, remove_workflow, publish, publish_to_group, declare_channel, cancel_workflow, '
       'retry_compensations, give_up_compensations, add_outbox_event, workflow_result, await_workflow, "binary"(bytea), "binary"(jsonb), '
+      'claim_activity_tasks, heartbeat_activity_task, complete_activity_task, fail_activity_task, release_activity_task, '
       'history_kind, create_schedule, pause_schedule, resume_schedule, remove_schedule, trigger_schedule TO %I',
       v_client);
     EXECUTE format(
-      'GRANT SELECT ON workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, channels, '
+      'GRANT SELECT ON workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, activity_tasks, channels, '
       'timers, outbox_events, workers, workflow_schedules, schema_version TO %I',
       v_client);
   END IF;
@@ -45,7 +46,7 @@ BEGIN
     EXECUTE format('GRANT INSERT ON routes, history TO %I', v_worker);
     EXECUTE format(
       'GRANT INSERT, UPDATE, DELETE ON sessions, stuck, claims, inbox, pokes, deadlines, subscriptions, '
-      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox, children, progress, result_waits TO %I',
+      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox, children, progress, result_waits, tasks, task_stops TO %I',
       v_worker);
     EXECUTE format('GRANT UPDATE ON instances, schedules TO %I', v_worker);
   END IF;

@@ -31,7 +31,7 @@
 -- Callers: resumer; activity threads for one run. Commit: synchronous, always (promise 5).
 -- Index: primary keys, and those by instance_id. Locks: instances in id order, waiting; then rows only the holder
 -- changes, deadlines and waits (a timer that fires and a matcher hold those for a moment, and never wait), channels
--- (change_subscriptions), ids of new instances, children (end_children).
+-- (change_subscriptions), ids of new instances, children (end_children), tasks (skip locked).
 CREATE OR REPLACE FUNCTION commit_runs(
   session_id bigint, ids text[], tokens bigint[], statuses smallint[], releases boolean[], notes text[],
   h_run int[], h_seq bigint[], h_op int[], h_kind smallint[], h_name text[], h_data text[],
@@ -48,6 +48,8 @@ CREATE OR REPLACE FUNCTION commit_runs(
   c_run int[], c_op int[], c_id text[], c_workflow text[], c_queue text[], c_input text[], c_follows boolean[],
   cancel_run int[], cancel_id text[], cancel_reason text[],
   p_run int[], p_value text[],
+  q_run int[], q_op int[], q_activity text[], q_queue text[], q_input text[], q_key text[], q_policy text[],
+  stop_run int[], stop_op int[], stop_wanted boolean[],
   inbox_limit int)
 RETURNS TABLE (run int, accepted boolean, released boolean, inbox jsonb, clock_us bigint)
 LANGUAGE plpgsql VOLATILE AS
@@ -257,6 +259,13 @@ BEGIN
        WHERE v_acc[x.run]
       ON CONFLICT ON CONSTRAINT progress_pkey DO UPDATE SET value = excluded.value, updated_at = clock_timestamp();
     END IF;
+    -- A task may be added and taken back in one commit.
+    IF cardinality(q_run) > 0 THEN
+      PERFORM add_tasks(ids, v_acc, q_run, q_op, q_activity, q_queue, q_input, q_key, q_policy);
+    END IF;
+    IF cardinality(stop_run) > 0 THEN
+      PERFORM stop_tasks(ids, v_acc, stop_run, stop_op, stop_wanted);
+    END IF;
 
     SELECT array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] IN (2, 3, 4)),
            array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] = 5),
@@ -265,6 +274,7 @@ BEGIN
       FROM unnest(v_held) n;
     IF v_ended IS NOT NULL OR v_recurred IS NOT NULL THEN
       PERFORM end_children(coalesce(v_ended, '{}'), coalesce(v_recurred, '{}'));
+      PERFORM end_tasks(coalesce(v_ended, '{}') || coalesce(v_recurred, '{}'));
     END IF;
     IF v_ended IS NOT NULL THEN
       PERFORM wake_schedules(v_ended);
@@ -284,7 +294,7 @@ BEGIN
       -- These wait for a timer that fires and for a matcher; what they put into the inbox the next statement sees.
       DELETE FROM deadlines WHERE instance_id = ANY (v_recurred);
       DELETE FROM channel_waits WHERE instance_id = ANY (v_recurred);
-      DELETE FROM inbox WHERE instance_id = ANY (v_recurred) AND seen IN (false, true) AND kind IN (3, 4, 5, 8, 9, 11);
+      DELETE FROM inbox WHERE instance_id = ANY (v_recurred) AND seen IN (false, true) AND kind IN (3, 4, 5, 8, 9, 11, 12);
       INSERT INTO inbox (instance_id, kind, op, data)
       SELECT ids[x.run], 1, (SELECT i.generation + 1 FROM instances i WHERE i.instance_id = ids[x.run]), x.data::jsonb
         FROM unnest(h_run, h_kind, h_data) x (run, kind, data)

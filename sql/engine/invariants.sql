@@ -66,6 +66,12 @@ $$
    WHERE NOT EXISTS (SELECT FROM former_generations f WHERE f.instance_id = a.instance_id AND f.generation = a.generation)
       OR NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = a.instance_id)
   UNION ALL
+  SELECT 'I12: a task that is wanted belongs to an active instance', t.instance_id, 'operation ' || t.op
+    FROM tasks t
+   WHERE t.wanted < 3
+     AND NOT EXISTS (SELECT FROM task_stops s WHERE s.task_id = t.task_id)
+     AND NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = t.instance_id AND i.status IN (1, 5, 6))
+  UNION ALL
   SELECT 'I8: a message that has to be sent on implies a channel poke', m.channel, 'message ' || m.message_id
     FROM (SELECT d.channel, d.message_id FROM deferred_messages d
           UNION ALL

@@ -86,7 +86,7 @@ CREATE TABLE inbox (
   seen        boolean     NOT NULL DEFAULT false,  -- a run looked at it and left it: it wakes nobody any more
   id          bigint      GENERATED ALWAYS AS IDENTITY,
   kind        smallint    NOT NULL,  -- 1 start 2 message 3 timer 4 timeout 5 retry 6 cancel 7 recover 8 expired
-                                     -- 9 refused 10 compensate 11 child_ended
+                                     -- 9 refused 10 compensate 11 child_ended 12 task_ended
   op          int         NOT NULL DEFAULT 0,  -- of a message: not 0 when it came from a competing channel; of a
                                                -- start: the generation it begins, others pay no heed to it
   name        text,
@@ -290,6 +290,43 @@ CREATE TABLE result_waits (
   xid         xid8 NOT NULL DEFAULT pg_current_xact_id(),
   CONSTRAINT result_waits_pkey PRIMARY KEY (instance_id)
 );
+-- Queued activities that have not ended (sql/engine/tasks.sql). One that is held and whose lease is over is due like any
+-- other: due_at says both, so that a claim asks one index. fillfactor: heartbeats.
+CREATE TABLE tasks (
+  task_id     bigint      GENERATED ALWAYS AS IDENTITY,
+  instance_id text        NOT NULL,
+  op          int         NOT NULL,
+  generation  int         NOT NULL,
+  queue       text        NOT NULL,
+  activity    text        NOT NULL,
+  input       jsonb,
+  key         text        NOT NULL,            -- the idempotency key, the same for all attempts
+  policy      jsonb       NOT NULL,            -- retry and times, as task_pause() reads them
+  wanted      smallint    NOT NULL DEFAULT 1,  -- 1 yes 2 shall stop, but its result is recorded 3 by nobody any more
+  attempt     int         NOT NULL DEFAULT 0,  -- the one under way, or the last
+  due_at      timestamptz NOT NULL DEFAULT clock_timestamp(),  -- of one that is held: the end of its lease
+  watched     boolean     NOT NULL DEFAULT false,  -- due_at is ahead, and the timer has to see it come
+  token       bigint,                          -- of the claim: the fence of whoever holds it. NULL: nobody does
+  worker      text,
+  lease       interval,
+  first_at    timestamptz,                     -- when the first attempt began
+  attempt_at  timestamptz,                     -- and this one
+  details     jsonb,                           -- of the last heartbeat that had some, of whichever attempt
+  last_error  jsonb,                           -- {"type", "message", "attempt"}
+  created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT tasks_pkey PRIMARY KEY (task_id)
+) WITH (fillfactor = 50);
+CREATE INDEX tasks_due ON tasks (queue, due_at, task_id);
+CREATE INDEX tasks_watched ON tasks (due_at) WHERE watched;
+CREATE INDEX tasks_instance ON tasks (instance_id, op);
+
+-- Tasks a run took back. A row of its own, because the task may be locked by an application that is completing it in a
+-- transaction of its own, for which no worker waits (apply_task_stops).
+CREATE TABLE task_stops (
+  task_id bigint  NOT NULL,
+  wanted  boolean NOT NULL  -- its result is to be recorded all the same
+);
+CREATE INDEX task_stops_task ON task_stops (task_id);
 
 -- Queues turn over completely: vacuum by count, at once, at full speed; and never truncate, because truncation takes
 -- an exclusive lock.
@@ -316,6 +353,10 @@ ALTER TABLE schedules SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum
 ALTER TABLE result_waits SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE progress SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE tasks SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE task_stops SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE instances SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE former_generations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);

@@ -80,6 +80,11 @@ class Plans : public Storage {
     EXPECT_EQ(planned("SELECT complete_outbox(1, ARRAY(SELECT 'e' || n FROM generate_series(" + std::to_string(first) +
                       ", " + std::to_string(first + count - 1) + ") n), array_fill(1, '{" + number + "}'))"),
               number);
+    EXPECT_EQ(planned("SELECT count(*) FROM claim_activity_tasks('gpu', 'w', " + number + ")"), number);
+    const std::string task = c.run("SELECT task_id || ', ' || token FROM tasks WHERE token IS NOT NULL LIMIT 1");
+    planned("SELECT heartbeat_activity_task(" + task + "), complete_activity_task(" + task + ", '1')");
+    planned("SELECT * FROM expire_tasks(100)");
+    planned("SELECT next_task()");
     planned(commit(1, releases(first, count)));
     planned("SELECT * FROM reap_sessions(true)");
     planned("SELECT end_session(1, true, false)");
@@ -127,7 +132,9 @@ class Plans : public Storage {
                       .outbox = {"e" + std::to_string(n)},
                       .children = {{7, "child" + id(n), "{}", true, "x"}, {8, "sibling" + id(n), "{}", false, "x"}},
                       .cancels = {{"old" + std::to_string(n + 1), "enough"}},
-                      .progress = std::to_string(n)});
+                      .progress = std::to_string(n),
+                      .tasks = {{9}, {10}},
+                      .stops = {{9, false}}});
     }
     return runs;
   }

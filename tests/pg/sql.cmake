@@ -6,6 +6,7 @@ romancy_test(test_sql pg
     ${CMAKE_CURRENT_LIST_DIR}/await_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/channels_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/children_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/tasks_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/channels_stress_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/holes_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/transactions_test.cpp

@@ -33,6 +33,13 @@ class Column {
   std::string type_, items_;
 };
 
+// The last of two members with one name counts.
+std::string task_policy(const std::string& members) {
+  return R"({"attempts": 3, "first_ms": 10, "coefficient": 2, "max_ms": 1000, "jitter": 0, "max_duration_ms": 0, )"
+         R"("non_retryable": ["Never"], "timeout_ms": 0, "heartbeat_ms": 3600000)" +
+         (members.empty() ? "" : ", " + members) + "}";
+}
+
 }  // namespace
 
 std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox_limit) {
@@ -48,6 +55,8 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
   Column c_run("int"), c_op("int"), c_id("text"), c_workflow("text"), c_queue("text"), c_input("text"), c_follows("boolean");
   Column cancel_run("int"), cancel_id("text"), cancel_reason("text");
   Column p_run("int"), p_value("text");
+  Column q_run("int"), q_op("int"), q_activity("text"), q_queue("text"), q_input("text"), q_key("text"), q_policy("text");
+  Column stop_run("int"), stop_op("int"), stop_wanted("boolean");
   Column o_run("int"), o_id("text"), o_type("text"), o_source("text"), o_data("text"), o_content("text");
   for (int run = 1; const Did& did : runs) {
     ids.add(did.id), tokens.add(did.token), statuses.add(did.status), releases.add(did.release);
@@ -85,6 +94,11 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
       cancel_run.add(run), cancel_id.add(cancel.id), cancel_reason.add(cancel.reason);
     }
     if (!did.progress.empty()) p_run.add(run), p_value.add(did.progress);
+    for (const auto& task : did.tasks) {
+      q_run.add(run), q_op.add(task.op), q_activity.add(task.activity), q_queue.add(task.queue), q_input.add(task.input);
+      q_key.add(did.id + ":" + std::to_string(task.op) + ":0"), q_policy.add(task_policy(task.policy));
+    }
+    for (const auto& stop : did.stops) stop_run.add(run), stop_op.add(stop.op), stop_wanted.add(stop.wanted);
     ++run;
   }
   std::string sql = "SELECT run, accepted, released, inbox FROM commit_runs(" + std::to_string(session);
@@ -94,7 +108,9 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
         &over_op, &w_run, &w_op, &w_channel, &sub_run, &sub_op, &sub_channel, &sub_on, &sub_mode, &g_run, &g_name,
         &g_on, &m_run, &m_channel, &m_data, &m_metadata, &m_target, &m_group, &o_run, &o_id, &o_type, &o_source,
         &o_data, &o_content, &c_run, &c_op, &c_id, &c_workflow, &c_queue, &c_input, &c_follows, &cancel_run, &cancel_id,
-        &cancel_reason, &p_run, &p_value}) {
+        &cancel_reason, &p_run, &p_value,
+        &q_run, &q_op, &q_activity, &q_queue, &q_input, &q_key, &q_policy, &stop_run, &stop_op,
+        &stop_wanted}) {
     sql += ", " + column->sql();
   }
   return sql + ", " + std::to_string(inbox_limit) + ")";

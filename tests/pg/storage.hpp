@@ -50,6 +50,17 @@ struct Did {
   struct Cancel {
     std::string id, reason;
   };
+  struct Task {
+    int op;
+    std::string activity = "resize";
+    std::string queue = "gpu";
+    std::string policy{};  // members, instead of the defaults in storage.cpp
+    std::string input = "{}";
+  };
+  struct Stop {
+    int op;
+    bool wanted;
+  };
 
   std::string id;
   std::int64_t token = 1;
@@ -68,6 +79,8 @@ struct Did {
   std::vector<Child> children{};
   std::vector<Cancel> cancels{};
   std::string progress{};
+  std::vector<Task> tasks{};
+  std::vector<Stop> stops{};
 };
 
 // The route of workflow 'w' of queue 'default', as claim_runs wants its routes.

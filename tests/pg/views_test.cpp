@@ -44,6 +44,7 @@ const char* name(HistoryKind kind) {
     case HistoryKind::start_sent: return "start_sent";
     case HistoryKind::cancel_sent: return "cancel_sent";
     case HistoryKind::patched: return "patched";
+    case HistoryKind::activity_queued: return "activity_queued";
   }
   return "";
 }

@@ -79,6 +79,8 @@ class Client {
   std::string story(const std::string& id);  // for failures: its history, its effects, everybody's log
 
   [[nodiscard]] const std::string& prefix() const { return prefix_; }
+  [[nodiscard]] const std::string& conninfo() const { return conninfo_; }
+  [[nodiscard]] const std::string& schema() const { return schema_; }
 
  protected:
   bool leaves_work_ = false;

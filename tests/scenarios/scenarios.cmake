@@ -17,7 +17,8 @@ add_executable(scenario_worker
   ${CMAKE_CURRENT_LIST_DIR}/worker/transactional.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/asynchronous.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/children.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/worker/reading.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/worker/reading.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/queued.cpp)
 target_link_libraries(scenario_worker PRIVATE romancy_sdk PkgConfig::LIBPQ)
 
 add_library(romancy_test_scenario STATIC ${CMAKE_CURRENT_LIST_DIR}/mode.cpp ${CMAKE_CURRENT_LIST_DIR}/scenario.cpp)
@@ -51,6 +52,8 @@ function(scenario_program name)
   endforeach()
 endfunction()
 
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/queued_test.cpp PROPERTIES
+  COMPILE_DEFINITIONS ROMANCY_EXAMPLES="${PROJECT_SOURCE_DIR}/examples")
 scenario_program(test_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/activities_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/timers_test.cpp
@@ -65,6 +68,7 @@ scenario_program(test_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/channels_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/children_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/reading_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/queued_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/generations_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/transactional_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/asynchronous_test.cpp)

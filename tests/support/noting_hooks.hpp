@@ -44,6 +44,7 @@ class NotingHooks : public Hooks {
   void start_sent(const Moment& at) override { note("start_sent", at); }
   void cancel_sent(const Moment& at) override { note("cancel_sent", at); }
   void patched(const Moment& at) override { note("patched", at); }
+  void activity_queued(const Moment& at) override { note("activity_queued", at); }
   void wait_started(const Moment& at) override { note("wait_started", at); }
   void message_received(const Moment& at) override { note("message_received", at); }
   void wait_timed_out(const Moment& at) override { note("wait_timed_out", at); }

@@ -81,6 +81,34 @@ void Script::child_failed(std::int32_t op, const std::string& type, const std::s
       R"({"status":")" + how + R"(","error":{"type":")" + type + R"(","message":")" + message + R"("}})");
 }
 
+bool Script::take_task(std::int32_t op) {
+  const auto found = tasks.find(op);
+  if (found == tasks.end()) return false;
+  found->second.held = true;
+  return true;
+}
+
+bool Script::task_completed(std::int32_t op, const std::string& result) {
+  return task_ended(op, R"("status":"completed","result":)" + result);
+}
+
+bool Script::task_failed(std::int32_t op, const std::string& type, const std::string& message, int attempt) {
+  return task_ended(op, R"("status":"failed","error":{"type":")" + type + R"(","message":")" + message +
+                            R"(","attempt":)" + std::to_string(attempt) + "}");
+}
+
+bool Script::task_ended(std::int32_t op, const std::string& data) {
+  const auto node = tasks.extract(op);
+  if (!node) return false;
+  put(InboxKind::task_ended, op, node.mapped().start.activity, R"({"generation":)" + std::to_string(generation) + "," + data + "}");
+  return true;
+}
+
+bool Script::rests() const {
+  const auto rows = unseen();
+  return run_ != nullptr && lingers_ && (rows.empty() || rows.back().id <= delivered_);
+}
+
 bool Script::fire(std::int32_t op) {
   const auto node = deadlines.extract(op);
   if (!node) return false;
@@ -114,7 +142,7 @@ std::vector<InboxRow> Script::unseen() const {
 }
 
 void Script::settle() {
-  for (int turns = 0; stuck.empty() && !is_final(status) && !unseen().empty(); ++turns) {
+  for (int turns = 0; stuck.empty() && !is_final(status) && !unseen().empty() && !rests(); ++turns) {
     if (turns > 100'000) throw std::logic_error("the run does not come to rest");
     try {
       turn();
@@ -175,6 +203,7 @@ void Script::turn() {
     EXPECT_GE(run_->last_seq(), static_cast<std::int64_t>(history.size()));  // it may have gone on by itself
   }
   run_->clock(clock_us);
+  delivered_ = last_id_;
   if (!give(run_->deliver(unseen()))) return;
   std::vector<ActivityStart> running;  // handed out, not ended
   for (;;) {
@@ -198,7 +227,8 @@ void Script::turn() {
       if (!give(run_->seen(*output.ask_seen, rows, all))) return;
       continue;
     }
-    EXPECT_EQ(output.release, run_->under_way().empty());
+    EXPECT_TRUE(run_->under_way().empty() || !output.release);
+    lingers_ = !output.release && run_->under_way().empty();
     point();
     commit(output);
     point();
@@ -235,7 +265,9 @@ void Script::turn() {
     }
     if (ended || !run_->under_way().empty()) continue;
     if (is_final(status)) return;
+    if (rests()) return;
     if (const auto rows = unseen(); !rows.empty()) {
+      delivered_ = last_id_;
       if (!give(run_->deliver(rows))) return;
       continue;
     }
@@ -312,10 +344,29 @@ void Script::commit(const Output& output) {
   }
   cancels.insert(cancels.end(), output.cancels.begin(), output.cancels.end());
   if (output.progress) progress.push_back(*output.progress);
+  for (const TaskStart& task : output.tasks) {
+    EXPECT_TRUE(tasks.emplace(task.op, Task{task}).second) << "task " << task.op << " is queued twice";
+    queued.push_back(task);
+  }
+  for (const TaskStop& stop : output.task_stops) {
+    const auto found = tasks.find(stop.op);
+    if (found == tasks.end()) continue;  // it has just ended
+    if (found->second.held && stop.wanted) {
+      found->second.stopping = true;
+    } else {
+      if (stop.wanted) {
+        put(InboxKind::task_ended, stop.op, found->second.start.activity,
+            R"({"generation":)" + std::to_string(generation) + R"(,"status":"withdrawn"})");
+      }
+      if (!stop.wanted) tasks_left.push_back(stop.op);
+      tasks.erase(found);
+    }
+  }
   for (const OutboxRow& row : output.outbox) EXPECT_TRUE(outbox.emplace(row.event_id, row).second) << row.event_id;
   status = output.status;
   note = output.note;
   if (output.recur) {
+    tasks.clear();
     EXPECT_EQ(status, Status::running);
     ASSERT_FALSE(history.empty());
     EXPECT_EQ(history.back().kind, HistoryKind::recurred);
@@ -327,7 +378,8 @@ void Script::commit(const Output& output) {
     std::erase_if(inbox, [](const Mail& mail) {
       return mail.row.kind == InboxKind::timer || mail.row.kind == InboxKind::timeout ||
              mail.row.kind == InboxKind::retry || mail.row.kind == InboxKind::expired ||
-             mail.row.kind == InboxKind::refused || mail.row.kind == InboxKind::child_ended;
+             mail.row.kind == InboxKind::refused || mail.row.kind == InboxKind::child_ended ||
+             mail.row.kind == InboxKind::task_ended;
     });
     ++generation;
     put(InboxKind::start, generation, {}, input);

@@ -39,6 +39,10 @@ class Script {
   // The child that this operation started has ended. error: {"type","message"}; how: failed, cancelled, refused.
   void child_completed(std::int32_t op, const std::string& output);
   void child_failed(std::int32_t op, const std::string& type, const std::string& message, const std::string& how = "failed");
+  // The queued activity of this operation: somebody takes it; it has ended, whoever had it. False: it is not there any more.
+  bool take_task(std::int32_t op);
+  bool task_completed(std::int32_t op, const std::string& result);
+  bool task_failed(std::int32_t op, const std::string& type, const std::string& message, int attempt = 1);
   bool fire(std::int32_t op);   // the deadline of this operation is due
   bool fire_next();             // the earliest one; false: there is none
   void put(resumer::InboxKind kind, std::int32_t op = 0, const std::string& name = {}, const std::string& data = {});
@@ -77,6 +81,13 @@ class Script {
   std::map<std::string, resumer::ChildStart> children;  // that were started, by id
   std::vector<resumer::CancelRequest> cancels;          // of other instances
   std::vector<std::string> progress;                    // every status value that was written, in order
+  struct Task {
+    resumer::TaskStart start;
+    bool held = false, stopping = false;
+  };
+  std::map<std::int32_t, Task> tasks;                   // queued, not ended, and wanted
+  std::vector<std::int32_t> tasks_left;                 // taken back, nobody waits for their end
+  std::vector<resumer::TaskStart> queued;               // every one, in order
   std::map<std::string, resumer::OutboxRow> outbox;
   resumer::Status status = resumer::Status::running;
   std::string stuck;            // why it was parked
@@ -102,6 +113,10 @@ class Script {
   std::unique_ptr<resumer::Run> run_;
   std::string instance_id_, workflow_;
   std::set<std::int32_t> fired_;
+  bool task_ended(std::int32_t op, const std::string& data);
+  [[nodiscard]] bool rests() const;  // it keeps its lease and waits for the end of a task; all else it has been told
+  bool lingers_ = false;
+  std::int64_t delivered_ = 0;
   std::int64_t last_id_ = 0, last_message_ = 0;
 };
 

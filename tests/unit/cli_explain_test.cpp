@@ -15,6 +15,14 @@ Instance instance(const std::string& status = "running") {
           .served = true};
 }
 
+TEST(Explain, WhichQueuedActivitiesItWaitsFor) {
+  const Instance running{.instance_id = "i", .workflow_name = "w", .queue = "q", .status = "running", .worker = {}, .note = {}, .served = true};
+  std::vector<Step> history{{3, "activity_queued", "resize"}, {4, "activity_queued", "crop"}};
+  EXPECT_EQ(explain(running, {}, history), "waits for activity resize, crop (queued, see activity_tasks)");
+  history.push_back({4, "activity_failed", "crop"});
+  EXPECT_EQ(explain(running, {}, history), "waits for activity resize (queued, see activity_tasks)");
+}
+
 TEST(Explain, TheFinishedHaveFinished) {
   for (const char* status : {"completed", "failed", "cancelled"})
     EXPECT_EQ(explain(instance(status), {}, {}), "has finished");

@@ -43,7 +43,7 @@ TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   second.output.cancels = {{"e", "enough"}};
   const auto params = commit_params(99, {&first, &second}, 100);
   const auto& values = params.values();
-  ASSERT_EQ(values.size(), 61u);
+  ASSERT_EQ(values.size(), 71u);
   EXPECT_EQ(values[0], "99");
   EXPECT_EQ(values[6], "{2}");          // h_run
   EXPECT_EQ(values[12], "{1,1,2}");     // consumed_run
@@ -63,7 +63,7 @@ TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   EXPECT_EQ(values[53], R"({"1","null"})");  // c_input
   EXPECT_EQ(values[54], "{t,f}");       // c_follows
   EXPECT_EQ(values[56], R"({"e"})");    // cancel_id
-  EXPECT_EQ(values[60], "100");
+  EXPECT_EQ(values[70], "100");
 }
 
 TEST(Engine, MergedOutputsKeepTheOrderOfHistoryAndTheLastStatus) {

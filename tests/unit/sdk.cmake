@@ -1,7 +1,7 @@
 # The replay core, driven by a script in memory.
 romancy_test(test_run unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/run_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_cancel_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_children_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_status_test.cpp
-          ${CMAKE_CURRENT_LIST_DIR}/run_patched_test.cpp
+          ${CMAKE_CURRENT_LIST_DIR}/run_patched_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_queued_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/run_replay_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_crash_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/run_mailbox_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_concurrent_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/run_generation_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_retry_test.cpp

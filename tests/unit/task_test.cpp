@@ -27,7 +27,7 @@ class FakeHost final : public detail::Host {
     else waiting.push_back(&ask);
   }
   std::int32_t next_op() override { return ++op_; }
-  void open_activity(detail::Ask& ask, const std::string&, std::string) override { open(ask); }
+  void open_activity(detail::Ask& ask, const ActivityRef&, std::string) override { open(ask); }
   void open_sleep(detail::Ask& ask, std::optional<std::chrono::microseconds>, std::optional<std::int64_t>) override {
     open(ask);
   }
@@ -49,7 +49,7 @@ class FakeHost final : public detail::Host {
   void set_status(std::string) override {}
   bool patched(std::string_view) override { return true; }
   void deprecate_patch(std::string_view) override {}
-  void compensate_with(const std::string&, std::string) override {}
+  void compensate_with(const ActivityRef&, std::string) override {}
   void forget_compensations() override {}
   void recur(std::string) override { throw std::logic_error("not here"); }
   std::int64_t now_micros() override { return 0; }

@@ -16,6 +16,10 @@
 
 #include <romancy/task.hpp>
 
+namespace romancy {
+class ActivityRef;
+}
+
 namespace romancy::detail {
 
 class Ask;
@@ -49,7 +53,7 @@ class Host {
   virtual Driver& driver() = 0;
 
   // Each answers at once, or later through Ask::answer(). After a mismatch: never.
-  virtual void open_activity(Ask& ask, const std::string& name, std::string input) = 0;
+  virtual void open_activity(Ask& ask, const ActivityRef& activity, std::string input) = 0;
   virtual void open_sleep(Ask& ask, std::optional<std::chrono::microseconds> after,
                           std::optional<std::int64_t> at_micros) = 0;
   // subscribe: as a broadcast subscriber, unless it has subscribed already.
@@ -77,7 +81,7 @@ class Host {
   virtual void set_status(std::string value) = 0;
   virtual bool patched(std::string_view id) = 0;
   virtual void deprecate_patch(std::string_view id) = 0;
-  virtual void compensate_with(const std::string& activity, std::string input) = 0;
+  virtual void compensate_with(const ActivityRef& activity, std::string input) = 0;
   virtual void forget_compensations() = 0;
   [[noreturn]] virtual void recur(std::string input) = 0;
 

@@ -17,4 +17,6 @@ SELECT run, accepted, released, inbox, clock_us
          $49::int[], $50::int[], $51::text[], $52::text[], $53::text[], $54::text[], $55::boolean[],
          $56::int[], $57::text[], $58::text[],
          $59::int[], $60::text[],
-         $61::int);
+         $61::int[], $62::int[], $63::text[], $64::text[], $65::text[], $66::text[], $67::text[],
+         $68::int[], $69::int[], $70::boolean[],
+         $71::int);

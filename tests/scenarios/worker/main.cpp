@@ -20,5 +20,6 @@ int main(int argc, char** argv) {
   add_asynchronous(program);
   add_children(program);
   add_reading(program);
+  add_queued(program);
   return romancy::run_worker(argc, argv, program.workflows, program.activities, romancy::test::noting_hooks("SCENARIO_HOOKS"));
 }

@@ -41,3 +41,4 @@ void add_transactional(Program& program);
 void add_asynchronous(Program& program);
 void add_children(Program& program);
 void add_reading(Program& program);
+void add_queued(Program& program);
