@@ -184,7 +184,8 @@ TEST_F(Plans, MostUpdatesOfInstancesStayOnTheirPage) {
   const auto after = updates();
   const int hot = after.first - before.first, all = after.second - before.second;
   EXPECT_EQ(all, 3 * 512);
-  EXPECT_GE(100 * hot / all, 60) << hot << " of " << all;
+  // The claim and the commit; the end enters an index, that of retention.
+  EXPECT_GE(100 * hot / (2 * 512), 75) << hot << " of " << all;
 }
 
 }  // namespace
