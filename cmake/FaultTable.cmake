@@ -13,7 +13,7 @@ endif()
 
 if(NOT REPORT)
   set(missing "")
-  foreach(series P.12 D.13 N.4 C.2 R.4 I.4 X.1)
+  foreach(series P.13 D.13 N.4 C.2 R.4 I.4 X.1)
     string(REPLACE "." ";" series ${series})
     list(GET series 0 letter)
     list(GET series 1 last)
