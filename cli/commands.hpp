@@ -51,7 +51,7 @@ int compensate(const Globals& globals, const std::string& id, bool give_up);
 
 // look.cpp: what is there
 struct ListOptions {
-  std::optional<std::string> status, name;
+  std::optional<std::string> status, name, before;
   int limit = 50;
   bool json = false;
 };
@@ -67,6 +67,7 @@ struct ChannelsOptions {
   bool json = false;
 };
 int channels(const Globals& globals, const ChannelsOptions& options);
+int statistics(const Globals& globals, bool json);
 
 // schedule.cpp: workflows that are started at times
 struct ScheduleOptions {

@@ -206,12 +206,48 @@ void print_channels_json(const pg::Rows& rows) {
   std::printf("%s\n", json_array(channels).c_str());
 }
 
+// The columns after the first two are numbers.
+const std::vector<std::string> kOfWorkflows{"queue", "workflow_name", "active", "held",   "ready",
+                                            "waiting", "stuck",       "completed", "failed", "cancelled"};
+const std::vector<std::string> kOfActivities{"queue", "activity", "waiting", "held"};
+
+void print_numbers(std::vector<std::string> heads, const pg::Rows& rows) {
+  for (std::string& head : heads) {
+    for (char& c : head) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  Table table(heads);
+  for (int i = 0; i < rows.size(); ++i) {
+    std::vector<std::string> line;
+    for (int column = 0; column < static_cast<int>(heads.size()); ++column) line.push_back(rows.str(i, column));
+    table.add(std::move(line));
+  }
+  std::printf("%s", table.text().c_str());
+}
+
+std::string numbers_json(const std::vector<std::string>& names, const pg::Rows& rows) {
+  std::vector<std::string> objects;
+  for (int i = 0; i < rows.size(); ++i) {
+    JsonObject object;
+    for (int column = 0; column < static_cast<int>(names.size()); ++column) {
+      if (column < 2) object.text(names[column], rows.str(i, column));
+      else object.number(names[column], rows.int64(i, column));
+    }
+    objects.push_back(object.str());
+  }
+  return json_array(objects);
+}
+
 }  // namespace
 
 int list(const Globals& globals, const ListOptions& options) {
   return with_database("list", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
-    const auto rows = db.query(sql::cli::list_instances, pg::Params(options.status, options.name, options.limit));
+    const auto rows = db.query(sql::cli::list_instances, pg::Params(options.status, options.name, options.limit, options.before));
     if (!rows) return tl::unexpected(Error(rows.error()).within("list"));
+    if (rows->empty() && options.before) {
+      const auto there = db.query(sql::cli::show_instance, pg::Params(*options.before));
+      if (!there) return tl::unexpected(Error(there.error()).within("list"));
+      if (there->empty()) return refuse("--before: there is no instance " + *options.before);
+    }
     if (options.json) print_list_json(*rows);
     else print_list(*rows);
     return kExitOk;
@@ -234,6 +270,29 @@ int channels(const Globals& globals, const ChannelsOptions& options) {
     if (!rows) return tl::unexpected(Error(rows.error()).within("channels"));
     if (options.json) print_channels_json(*rows);
     else print_channels(*rows);
+    return kExitOk;
+  });
+}
+
+int statistics(const Globals& globals, bool json) {
+  return with_database("statistics", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
+    const auto workflows = db.query(sql::cli::workflow_statistics, {});
+    if (!workflows) return tl::unexpected(Error(workflows.error()).within("statistics"));
+    const auto activities = db.query(sql::cli::activity_statistics, {});
+    if (!activities) return tl::unexpected(Error(activities.error()).within("statistics"));
+    if (json) {
+      std::printf("%s\n", JsonObject()
+                              .raw("workflows", numbers_json(kOfWorkflows, *workflows))
+                              .raw("activities", numbers_json(kOfActivities, *activities))
+                              .str()
+                              .c_str());
+      return kExitOk;
+    }
+    print_numbers(kOfWorkflows, *workflows);
+    if (!activities->empty()) {
+      std::printf("\n");
+      print_numbers(kOfActivities, *activities);
+    }
     return kExitOk;
   });
 }

@@ -88,8 +88,14 @@ void add_look(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
       ->check(CLI::IsMember({"running", "completed", "failed", "cancelled", "stuck", "compensating"}));
   list->add_option("--name", listing.name, "only this workflow");
   list->add_option("--limit", listing.limit, "at most so many")->check(CLI::Range(1, 100000))->capture_default_str();
+  list->add_option("--before", listing.before, "the next page: only those that come after this instance in the list");
   list->add_flag("--json", listing.json, "print JSON");
   list->callback([&] { chosen = [&] { return cli::list(globals, listing); }; });
+
+  static bool statistics_json = false;
+  auto* statistics = app.add_subcommand("statistics", "how many instances of each workflow, and queued activities, there are");
+  statistics->add_flag("--json", statistics_json, "print JSON");
+  statistics->callback([&] { chosen = [&] { return cli::statistics(globals, statistics_json); }; });
 
   static cli::ShowOptions showing;
   auto* show = app.add_subcommand("show", "show an instance: why it is where it is, its timers, its history");

@@ -1,5 +1,5 @@
-# CheckDefects: `cmake -DSOURCE=<root> -P CheckDefects.cmake` fails unless docs/defects.md names each known defect once, and
-# each test it names stands in a source below tests/.
+# CheckDefects: `cmake -DSOURCE=<root> -P CheckDefects.cmake` fails unless docs/defects.md names each known defect once and
+# docs/conformance.md each case, and each test that one of them names stands in a source below tests/.
 cmake_minimum_required(VERSION 3.25)
 file(READ ${SOURCE}/docs/defects.md page)
 set(wrong "")
@@ -16,6 +16,15 @@ foreach(series R.35 E.18 D.17)
   endforeach()
 endforeach()
 
+file(READ ${SOURCE}/docs/conformance.md cases)
+foreach(number RANGE 1 64)
+  string(REGEX MATCHALL "\n\\| ${number} \\|" found "${cases}")
+  list(LENGTH found times)
+  if(NOT times EQUAL 1)
+    string(APPEND wrong "case ${number} stands in docs/conformance.md ${times} times\n")
+  endif()
+endforeach()
+
 file(GLOB_RECURSE sources ${SOURCE}/tests/*.cpp)
 set(tests "")
 foreach(source IN LISTS sources)
@@ -26,7 +35,7 @@ foreach(source IN LISTS sources)
     endif()
   endforeach()
 endforeach()
-string(REGEX MATCHALL "`[A-Z][A-Za-z0-9]*\\.[A-Z][A-Za-z0-9_]*`" named "${page}")
+string(REGEX MATCHALL "`[A-Z][A-Za-z0-9]*\\.[A-Z][A-Za-z0-9_]*`" named "${page}${cases}")
 list(REMOVE_DUPLICATES named)
 list(LENGTH named count)
 if(count LESS 50)

@@ -5,7 +5,7 @@
 -- and a name that stands twice in routes does not double a row.
 
 DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, activity_tasks, channels,
-  timers, outbox_events, workers, workflow_schedules;
+  timers, outbox_events, workers, workflow_schedules, workflow_statistics, activity_statistics;
 
 -- Index for one instance: pk of instances, pk of history, routes_id. For a list: none but routes_id.
 CREATE VIEW workflow_instances AS
@@ -166,3 +166,42 @@ SELECT s.name,
        s.note,
        s.created_at
   FROM schedules s;
+
+-- How many instances of each workflow there are: active (not ended), and of these held (a worker has them), ready (somebody
+-- ought to take them), waiting (for a timer, a message, a child ..) and stuck; and completed, failed, cancelled, until they
+-- are removed. ready and held may be the same instance: something came in for one that is held.
+-- Index: none but routes_id; instances and pokes are read whole, once.
+CREATE VIEW workflow_statistics AS
+SELECT r.queue,
+       r.workflow_name,
+       sum(c.active)::bigint AS active,
+       sum(c.held)::bigint AS held,
+       sum(c.ready)::bigint AS ready,
+       sum(c.waiting)::bigint AS waiting,
+       sum(c.stuck)::bigint AS stuck,
+       sum(c.completed)::bigint AS completed,
+       sum(c.failed)::bigint AS failed,
+       sum(c.cancelled)::bigint AS cancelled
+  FROM (SELECT i.route_id,
+               count(*) FILTER (WHERE i.status IN (1, 5, 6)) AS active,
+               count(*) FILTER (WHERE i.session_id IS NOT NULL) AS held,
+               count(*) FILTER (WHERE i.status IN (1, 6) AND p.instance_id IS NOT NULL) AS ready,
+               count(*) FILTER (WHERE i.status IN (1, 6) AND i.session_id IS NULL AND p.instance_id IS NULL) AS waiting,
+               count(*) FILTER (WHERE i.status = 5) AS stuck,
+               count(*) FILTER (WHERE i.status = 2) AS completed,
+               count(*) FILTER (WHERE i.status = 3) AS failed,
+               count(*) FILTER (WHERE i.status = 4) AS cancelled
+          FROM instances i
+          LEFT JOIN (SELECT DISTINCT p.instance_id FROM pokes p WHERE p.route_id <> 0) p ON p.instance_id = i.instance_id
+         GROUP BY i.route_id) c
+ CROSS JOIN LATERAL (SELECT n.queue, n.workflow_name FROM routes n WHERE n.route_id = c.route_id LIMIT 1) r
+ GROUP BY r.queue, r.workflow_name;
+
+-- Queued activities that have not ended, by queue and name; held: somebody carries them out. Index: none.
+CREATE VIEW activity_statistics AS
+SELECT t.queue,
+       t.activity,
+       count(*) FILTER (WHERE t.token IS NULL) AS waiting,
+       count(*) FILTER (WHERE t.token IS NOT NULL) AS held
+  FROM tasks t
+ GROUP BY t.queue, t.activity;

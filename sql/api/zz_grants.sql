@@ -35,7 +35,7 @@ BEGIN
       v_client);
     EXECUTE format(
       'GRANT SELECT ON workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, activity_tasks, channels, '
-      'timers, outbox_events, workers, workflow_schedules, schema_version TO %I',
+      'timers, outbox_events, workers, workflow_schedules, workflow_statistics, activity_statistics, schema_version TO %I',
       v_client);
   END IF;
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_worker) THEN

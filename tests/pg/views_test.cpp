@@ -156,5 +156,21 @@ TEST_F(Views, ShowInputOutputAndErrorOfAnInstance) {
   EXPECT_EQ(c.run("SELECT * FROM workflow_result('i2')"), "failed||{\"type\": \"E\"}");
 }
 
+TEST_F(Views, CountInstancesByWhatBecomesOfThem) {
+  const std::string view = "SELECT active, held, ready, waiting, stuck, completed, failed, cancelled FROM workflow_statistics";
+  EXPECT_EQ(c.run(view), "");
+  a.run(start_session(1));
+  c.run("SELECT start_workflow('w', '1', x) FROM unnest('{i1,i2,i3,i4,i5,i6}'::text[]) x");
+  EXPECT_EQ(c.run(view), "6|0|6|0|0|0|0|0");
+  a.run(claim(1));
+  EXPECT_EQ(c.run(view), "6|6|0|0|0|0|0|0");
+  const auto ends = [](const std::string& id, int status) { return Did{.id = id, .status = status, .history = {{1, 0, 1, "", "1"}}}; };
+  a.run(commit(1, {ends("i1", 2), ends("i2", 3), ends("i3", 4), ends("i4", 5), {.id = "i5", .consumed = {5}}, {.id = "i6", .release = false}}));
+  EXPECT_EQ(c.run(view), "3|1|0|1|1|1|1|1");
+  c.run("SELECT publish('c', '1', target_instance_id => 'i5')");
+  c.run("SELECT start_workflow('x', queue => 'q')");
+  EXPECT_EQ(c.run("SELECT queue, workflow_name, ready, waiting FROM workflow_statistics ORDER BY 2"), "default|w|1|0\nq|x|1|0");
+}
+
 }  // namespace
 }  // namespace romancy::test

@@ -238,6 +238,21 @@ TEST(CliDatabase, ListFiltersAndShowTellsAll) {
       "INSERT INTO history (instance_id, seq, op, kind, data) VALUES "
       "('a', 1, 0, 1, '{\"n\": 9007199254740993}'), ('a', 2, 0, 16, '{\"out\": 9007199254740993}')");
   EXPECT_EQ(json::parse(cli.run({"list", "--json"}).out).size(), 4u);
+  std::string pages, last;
+  for (json page; pages.empty() || !page.empty();) {
+    page = json::parse(last.empty() ? cli.run({"list", "--json", "--limit", "3"}).out
+                                    : cli.run({"list", "--json", "--limit", "3", "--before", last}).out);
+    for (const auto& instance : page) pages += last = instance["instance_id"].get<std::string>();
+    pages += '.';
+  }
+  EXPECT_EQ(pages, "dcb.a..");
+  EXPECT_EQ(cli.run({"list", "--before", "nobody"}).exit_code, 1);
+  EXPECT_EQ(json::parse(cli.run({"statistics", "--json"}).out),
+            json::parse(R"({"workflows": [
+              {"queue": "default", "workflow_name": "order", "active": 2, "held": 0, "ready": 2, "waiting": 0, "stuck": 0, "completed": 1, "failed": 0, "cancelled": 0},
+              {"queue": "default", "workflow_name": "other", "active": 1, "held": 0, "ready": 1, "waiting": 0, "stuck": 0, "completed": 0, "failed": 0, "cancelled": 0}],
+              "activities": []})"));
+  EXPECT_THAT(cli.run({"statistics"}).out, HasSubstr("WORKFLOW_NAME"));
   EXPECT_EQ(json::parse(cli.run({"list", "--json", "--name", "order"}).out).size(), 3u);
   EXPECT_EQ(json::parse(cli.run({"list", "--json", "--status", "completed"}).out).at(0).at("instance_id"), "a");
   EXPECT_EQ(json::parse(cli.run({"list", "--json", "--limit", "2"}).out).size(), 2u);

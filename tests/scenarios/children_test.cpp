@@ -117,5 +117,39 @@ TEST_P(Child, WhoseWorkerIsCancelledFromOutsideTellsItsParent) {
   EXPECT_THAT(expect_failed(id).at("message").get<std::string>(), HasSubstr("WorkflowCancelled: by hand"));
 }
 
+TEST_P(Child, OnAQueueOfItsOwnIsServedAndReached) {
+  const auto id = start("landlord", 3);
+  expect_completed(id, 10);
+  EXPECT_EQ(one("SELECT queue FROM workflow_instances WHERE instance_id = $1", pg::Params(id + "/1")), "scenario-annex");
+  EXPECT_EQ(one("SELECT queue FROM workflow_instances WHERE instance_id = $1", pg::Params(id + "/1/2")), "default");
+}
+
+TEST_P(Child, ThatBeginsAnewGivesItsParentTheLastGenerationsOutput) {
+  const auto id = start("parent_of_reborn", 2);
+  expect_completed(id, "life 0");
+  EXPECT_THAT(effects(id + "/1"), ElementsAre("life 2", "life 1", "life 0"));
+  EXPECT_EQ(history_count(id, "child_completed"), 1);
+}
+
+TEST_P(Child, ThatLostBeforeItBeganIsNeverThere) {
+  sql("BEGIN");
+  const auto id = start("undecided");
+  publish(id, "stop", "now");
+  sql("COMMIT");
+  expect_completed(id, id + "-child");
+  EXPECT_EQ(count("SELECT count(*) FROM workflow_instances WHERE instance_id = $1", pg::Params(id + "-child")), 0);
+}
+
+TEST_P(Child, OfSeveralAllAreCancelledWithTheirParentAndAllSeeIt) {
+  const auto id = start("guardian_of_many");
+  for (const char* child : {"-1", "-2"}) expect_times(id + child, "cared for", 1);
+  cancel(id, "enough");
+  expect_cancelled(id);
+  for (const char* child : {"-1", "-2"}) {
+    expect_cancelled(id + child);
+    EXPECT_THAT(effects(id + child), ElementsAre("cared for", "undo cared for"));
+  }
+}
+
 }  // namespace
 }  // namespace romancy::test

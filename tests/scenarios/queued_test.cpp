@@ -121,6 +121,33 @@ TEST_P(Queued, AreServedByPythonWhichMayDie) {
   expect_completed(again, "HELLO!");
 }
 
+TEST_P(Queued, AndTheInstanceThatWaitsForThemAreCounted) {
+  const auto active = [&] {
+    return one("SELECT coalesce(sum(active), 0) || ' active, ' || coalesce(sum(stuck), 0) || ' stuck' FROM workflow_statistics WHERE workflow_name = 'counted'");
+  };
+  const auto of = [&](const std::string& name) {
+    return one("SELECT waiting || ' waiting, ' || held || ' held' FROM activity_statistics WHERE queue = $1 AND activity = 'far'", pg::Params(name));
+  };
+  const std::string other = queue() + "-other";
+  EXPECT_EQ(active(), "0 active, 0 stuck");
+  EXPECT_EQ(of(queue()), "");
+  const auto id = start("counted", Json::array({queue(), other}));
+  EXPECT_EQ(active(), "1 active, 0 stuck");
+  expect_at_rest(id);
+  EXPECT_EQ(of(queue()), "1 waiting, 0 held");
+  const auto first = take();
+  EXPECT_EQ(of(queue()), "0 waiting, 1 held");
+  EXPECT_TRUE(complete(first));
+  EXPECT_TRUE(eventually([&] { return of(other) == "1 waiting, 0 held"; }));
+  EXPECT_EQ(of(queue()), "");
+  const auto completed = [&] { return count("SELECT completed FROM workflow_statistics WHERE workflow_name = 'counted'"); };
+  const auto before = completed();
+  EXPECT_TRUE(sql("SELECT complete_activity_task(task_id, token, '\"x\"') FROM claim_activity_tasks($1, 'test', 1, '1 minute')", pg::Params(other)).boolean(0, 0));
+  expect_completed(id);
+  EXPECT_EQ(active(), "0 active, 0 stuck");
+  EXPECT_EQ(completed(), before + 1);
+}
+
 TEST_P(Queued, ThatLoseARaceAreTakenBack) {
   const auto id = start("races_far", queue());
   const auto task = take();

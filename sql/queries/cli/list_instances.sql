@@ -1,8 +1,9 @@
--- romancy list. NULL status or workflow_name: any. Newest first.
--- Index: none, it sorts the whole table. Locks: none.
+-- romancy list. NULL status or workflow_name: any. Newest first; before: only those that come after this instance there.
+-- Index: none, it sorts the whole table; pk of instances. Locks: none.
 SELECT instance_id, workflow_name, queue, status, worker, created_at, finished_at, note
   FROM workflow_instances
  WHERE ($1::text IS NULL OR status = $1::text)
    AND ($2::text IS NULL OR workflow_name = $2::text)
- ORDER BY created_at DESC, instance_id
+   AND ($4::text IS NULL OR (created_at, instance_id) < (SELECT i.created_at, i.instance_id FROM instances i WHERE i.instance_id = $4::text))
+ ORDER BY created_at DESC, instance_id DESC
  LIMIT $3::int;

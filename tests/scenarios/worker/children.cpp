@@ -120,10 +120,52 @@ const auto emigrant = romancy::workflow("emigrant", [](Context& ctx, int n) -> T
   co_return co_await ctx.child(elsewhere, n, {.queue = "default"});
 });
 
+// On a queue of its own, which the same program serves.
+const auto annex = romancy::workflow("annex", [](Context& ctx, int n) -> Task<int> {
+  const int more = co_await ctx.receive<int>("more");
+  co_return co_await ctx.child(square, n) + more;
+}, {.queue = "scenario-annex"});
+
+const auto landlord = romancy::workflow("landlord", [](Context& ctx, int n) -> Task<int> {
+  const auto child = ctx.start_child(annex, n);
+  ctx.publish("more", 1, {.to = child.id()});
+  co_return co_await child.result();
+});
+
+// Begins anew as often as it is told, and tells how often it was told in the end.
+const auto reborn = romancy::workflow("reborn", [](Context& ctx, int left) -> Task<std::string> {
+  const std::string what = "life " + std::to_string(left);
+  co_await ctx.run(mark, what);
+  if (left > 0) ctx.recur(left - 1);
+  co_return what;
+});
+const auto parent_of_reborn = romancy::workflow("parent_of_reborn", [](Context& ctx, int n) -> Task<std::string> {
+  co_return co_await ctx.child(reborn, n);
+});
+
+// A child that has lost before it was begun, if the message was there first.
+const auto undecided = romancy::workflow("undecided", [](Context& ctx) -> Task<std::string> {
+  const std::string what = "begun";
+  const std::string id = ctx.instance_id() + "-child";
+  co_await ctx.when_any(ctx.child(ward, what, {.id = id}), ctx.receive<Json>("stop"));
+  co_await ctx.run(mark, id);
+  co_return id;
+});
+
+// Two children that wait for their message.
+const auto guardian_of_many = romancy::workflow("guardian_of_many", [](Context& ctx) -> Task<std::string> {
+  const std::string what = "cared for";
+  const auto first = ctx.start_child(ward, what, {.id = ctx.instance_id() + "-1"});
+  const auto second = ctx.start_child(ward, what, {.id = ctx.instance_id() + "-2"});
+  const std::string one = co_await first.result();
+  co_return one + co_await second.result();
+});
+
 }  // namespace
 
 void add_children(Program& program) {
   program.workflows.insert(program.workflows.end(),
                            {square, square_of, grandparent, fan, breaks, parent_of_broken, ward, guardian, talker, forgetful,
-                            namesake, racing_parent, canceller, dynasty, emigrant});
+                            namesake, racing_parent, canceller, dynasty, emigrant, annex, landlord, reborn, parent_of_reborn,
+                            undecided, guardian_of_many});
 }

@@ -37,6 +37,14 @@ const auto asks_far_for = romancy::workflow("asks_far_for", [](Context& ctx, std
   co_return co_await ctx.run(activity, words.at(1));
 });
 
+// Waits on one queue, then on another.
+const auto counted = romancy::workflow("counted", [](Context& ctx, std::vector<std::string> queues) -> Task<> {
+  for (const std::string& queue : queues) {
+    const auto activity = far(queue);
+    co_await ctx.run(activity, queue);
+  }
+});
+
 const auto races_far = romancy::workflow("races_far", [](Context& ctx, std::string queue) -> Task<std::string> {
   const auto activity = far(queue);
   const std::string what = "a";
@@ -55,6 +63,6 @@ const auto undoes_far = romancy::workflow("undoes_far", [](Context& ctx, std::st
 }  // namespace
 
 void add_queued(Program& program) {
-  program.workflows.insert(program.workflows.end(), {enlarger, asks_far, asks_far_for, races_far, undoes_far});
+  program.workflows.insert(program.workflows.end(), {enlarger, asks_far, counted, asks_far_for, races_far, undoes_far});
   program.activities.push_back(enlarge);
 }
