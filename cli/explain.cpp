@@ -36,16 +36,19 @@ std::string open_children(const std::vector<Step>& history) {
   return text;
 }
 
-// "activity resize (queued)": those that have not ended.
-std::string open_tasks(const std::vector<Step>& history) {
-  std::map<int, std::string> open;
-  for (const Step& step : history) {
-    if (step.kind == "activity_queued") open.emplace(step.op, step.name);
-    if (step.kind == "activity_completed" || step.kind == "activity_failed") open.erase(step.op);
-  }
+// "activity resize on queue gpu, held by w-1 in attempt 2": at most three of them.
+std::string open_tasks(const std::vector<PendingTask>& tasks) {
+  constexpr std::size_t kNamed = 3;
   std::string text;
-  for (const auto& [op, name] : open) text += (text.empty() ? "activity " : ", ") + name;
-  return text.empty() ? text : text + " (queued, see activity_tasks)";
+  for (std::size_t i = 0; i < std::min(tasks.size(), kNamed); ++i) {
+    const PendingTask& task = tasks[i];
+    text += (i == 0 ? "" : ", for ") + ("activity " + task.activity) + " on queue " + task.queue;
+    if (task.worker) text += ", held by " + *task.worker + " in attempt " + std::to_string(task.attempt);
+    else text += ", which nobody has taken" + (task.attempt > 0 ? " since attempt " + std::to_string(task.attempt) + " failed" : "");
+    if (task.status == "cancelling") text += " and is asked to stop";
+  }
+  if (tasks.size() > kNamed) text += " and for " + std::to_string(tasks.size() - kNamed) + " more";
+  return text;
 }
 
 std::string waits_for(const std::vector<PendingTimer>& timers, const std::string& channels, const std::string& children,
@@ -68,7 +71,7 @@ std::string waits_for(const std::vector<PendingTimer>& timers, const std::string
 }  // namespace
 
 std::string explain(const Instance& instance, const std::vector<PendingTimer>& timers,
-                    const std::vector<Step>& history) {
+                    const std::vector<Step>& history, const std::vector<PendingTask>& tasks) {
   if (instance.status == "completed" || instance.status == "failed" || instance.status == "cancelled")
     return "has finished";
   if (instance.status == "stuck") {
@@ -82,7 +85,7 @@ std::string explain(const Instance& instance, const std::vector<PendingTimer>& t
   if (instance.worker) return "is in the hands of " + *instance.worker;
   const std::string nobody =
       instance.served ? "" : "no living worker serves " + instance.queue + "/" + instance.workflow_name;
-  const std::string waits = waits_for(timers, open_waits(history), open_children(history), open_tasks(history));
+  const std::string waits = waits_for(timers, open_waits(history), open_children(history), open_tasks(tasks));
   if (waits.empty()) return nobody.empty() ? "is ready: the next free worker takes it" : "is ready, but " + nobody;
   return nobody.empty() ? waits : waits + "; then " + nobody;
 }

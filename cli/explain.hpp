@@ -23,8 +23,14 @@ struct Instance {
   bool served = false;  // a live worker serves its workflow
 };
 
+struct PendingTask {  // a queued activity that has not ended
+  std::string activity, queue, status;  // "waiting", "held", "cancelling"
+  int attempt = 0;
+  std::optional<std::string> worker;
+};
+
 // Timers in the order of their time.
 std::string explain(const Instance& instance, const std::vector<PendingTimer>& timers,
-                    const std::vector<Step>& history);
+                    const std::vector<Step>& history, const std::vector<PendingTask>& tasks = {});
 
 }  // namespace romancy::cli

@@ -43,7 +43,7 @@ void print_list_json(const pg::Rows& rows) {
 }
 
 struct Shown {
-  pg::Rows instance, timers, history;
+  pg::Rows instance, timers, tasks, history;
   std::optional<pg::Rows> archive;  // when it was asked for
   std::string why;
 };
@@ -54,6 +54,8 @@ Result<Shown> read(pg::Blocking& db, const std::string& id, bool with_archive) {
   if (instance->empty()) return refuse("ID: there is no instance " + id);
   auto timers = db.query(sql::cli::show_timers, pg::Params(id));
   if (!timers) return tl::unexpected(std::move(timers.error()).within("show"));
+  auto tasks = db.query(sql::cli::show_tasks, pg::Params(id));
+  if (!tasks) return tl::unexpected(std::move(tasks.error()).within("show"));
   auto history = db.query(sql::cli::show_history, pg::Params(id));
   if (!history) return tl::unexpected(std::move(history.error()).within("show"));
   std::optional<pg::Rows> archive;
@@ -76,8 +78,12 @@ Result<Shown> read(pg::Blocking& db, const std::string& id, bool with_archive) {
   for (int i = 0; i < history->size(); ++i) {
     steps.push_back({history->int32(i, 1), history->str(i, 2), maybe(*history, i, 3).value_or("")});
   }
-  std::string why = explain(facts, pending, steps);
-  return Shown{std::move(*instance), std::move(*timers), std::move(*history), std::move(archive), std::move(why)};
+  std::vector<PendingTask> queued;
+  for (int i = 0; i < tasks->size(); ++i) {
+    queued.push_back({tasks->str(i, 0), tasks->str(i, 1), tasks->str(i, 2), tasks->int32(i, 3), maybe(*tasks, i, 4)});
+  }
+  std::string why = explain(facts, pending, steps, queued);
+  return Shown{std::move(*instance), std::move(*timers), std::move(*tasks), std::move(*history), std::move(archive), std::move(why)};
 }
 
 // The rows of workflow_history, from column `first` on: seq, op, kind, name, data, created_at.
@@ -127,6 +133,15 @@ void print_show(const Shown& shown) {
     }
     std::printf("\n%s", timers.text().c_str());
   }
+  if (!shown.tasks.empty()) {
+    Table tasks({"ACTIVITY", "QUEUE", "STATUS", "ATTEMPT", "WORKER", "DUE", "DETAILS", "LAST ERROR"});
+    for (int i = 0; i < shown.tasks.size(); ++i) {
+      tasks.add({shown.tasks.str(i, 0), shown.tasks.str(i, 1), shown.tasks.str(i, 2), shown.tasks.str(i, 3),
+                 maybe(shown.tasks, i, 4).value_or("-"), shown.tasks.str(i, 5), shorten(maybe(shown.tasks, i, 6).value_or("-"), 60),
+                 shorten(maybe(shown.tasks, i, 7).value_or("-"), 60)});
+    }
+    std::printf("\n%s", tasks.text().c_str());
+  }
   if (!shown.history.empty()) {
     Table history({"SEQ", "OP", "KIND", "NAME", "AT", "DATA"});
     for (int i = 0; i < shown.history.size(); ++i) history.add(history_cells(shown.history, i, 0));
@@ -144,7 +159,20 @@ void print_show(const Shown& shown) {
 }
 
 void print_show_json(const Shown& shown) {
-  std::vector<std::string> timers, history, archive;
+  std::vector<std::string> timers, tasks, history, archive;
+  for (int i = 0; i < shown.tasks.size(); ++i) {
+    tasks.push_back(JsonObject()
+                        .number("op", shown.tasks.int64(i, 8))
+                        .text("activity", shown.tasks.str(i, 0))
+                        .text("queue", shown.tasks.str(i, 1))
+                        .text("status", shown.tasks.str(i, 2))
+                        .number("attempt", shown.tasks.int64(i, 3))
+                        .text("worker", maybe(shown.tasks, i, 4))
+                        .text("due_at", shown.tasks.str(i, 5))
+                        .raw("details", maybe(shown.tasks, i, 6))
+                        .raw("last_error", maybe(shown.tasks, i, 7))
+                        .str());
+  }
   for (int i = 0; i < shown.timers.size(); ++i) {
     timers.push_back(JsonObject()
                          .text("timer_id", shown.timers.str(i, 0))
@@ -179,6 +207,7 @@ void print_show_json(const Shown& shown) {
       .text("created_at", row.str(0, 9))
       .text("finished_at", maybe(row, 0, 10))
       .raw("timers", json_array(timers))
+      .raw("activity_tasks", json_array(tasks))
       .raw("history", json_array(history));
   if (shown.archive) object.raw("archive", json_array(archive));
   std::printf("%s\n", object.str().c_str());

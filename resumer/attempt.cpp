@@ -23,13 +23,13 @@ ActivityOutcome timed_out(const ActivityStart& start, std::chrono::milliseconds 
 }
 
 ActivityOutcome run_attempt(const ActivityRef* activity, const ActivityStart& start, const std::string& instance_id,
-                            const std::stop_token& stop) {
+                            const std::stop_token& stop, detail::TaskDetails* details) {
   if (activity == nullptr) {
     return outcome_of(start, {.error_type = "UnknownActivity",
                               .error_message = "no activity named '" + start.name + "' in this program",
                               .terminal = true});
   }
-  Attempt attempt(instance_id, start.attempt, start.key, stop);
+  Attempt attempt(instance_id, start.attempt, start.key, stop, details);
   return outcome_of(start, activity->run(attempt, start.input));
 }
 

@@ -67,7 +67,7 @@ Observer::Instance observed(const Resumer::Lease& lease);
 Output merge(Output earlier, Output later);
 // Runs one attempt of an activity on a pool thread; never throws.
 ActivityOutcome run_attempt(const ActivityRef* activity, const ActivityStart& start, const std::string& instance_id,
-                            const std::stop_token& stop);
+                            const std::stop_token& stop, detail::TaskDetails* details = nullptr);
 // The same, as an outcome of that attempt.
 ActivityOutcome outcome_of(const ActivityStart& start, AttemptResult result);
 // It had no result within its time.

@@ -1,6 +1,7 @@
 #include "resumer/task_server.hpp"
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "common/base/log.hpp"
@@ -12,7 +13,53 @@ namespace romancy::resumer {
 
 using namespace std::chrono_literals;
 
+// Between the attempt's thread, which tells, and the loop, which sends.
+class TaskServer::Details : public detail::TaskDetails {
+ public:
+  Details(std::optional<std::string> former, std::function<void()> told) : former_(std::move(former)), told_(std::move(told)) {}
+
+  void keep(std::string json) override {
+    const std::lock_guard lock(mutex_);
+    const bool first = !fresh_;
+    fresh_ = std::move(json);
+    if (first && told_) told_();
+  }
+  [[nodiscard]] const std::optional<std::string>& former() const override { return former_; }
+
+  std::optional<std::string> take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(fresh_, std::nullopt);
+  }
+  void put_back(std::optional<std::string> json) {  // it could not be sent
+    const std::lock_guard lock(mutex_);
+    if (!fresh_) fresh_ = std::move(json);
+  }
+  [[nodiscard]] bool waiting() const {
+    const std::lock_guard lock(mutex_);
+    return fresh_.has_value();
+  }
+  // Nobody sends any more: a function that does not return may outlive its task.
+  void close() {
+    const std::lock_guard lock(mutex_);
+    told_ = nullptr;
+  }
+
+ private:
+  const std::optional<std::string> former_;
+  mutable std::mutex mutex_;
+  std::optional<std::string> fresh_;
+  std::function<void()> told_;
+};
+
 struct TaskServer::Held {
+  Held() = default;
+  ~Held() {
+    if (details) details->close();
+  }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+
+  std::shared_ptr<Details> details;
   Id id = 0;
   std::int64_t token = 0;
   std::string instance_id;
@@ -21,13 +68,14 @@ struct TaskServer::Held {
   std::shared_ptr<std::atomic<bool>> begun = std::make_shared<std::atomic<bool>>(false);
   std::stop_source stop;
   std::optional<ActivityOutcome> outcome;  // it has ended, and this is not written yet
-  bool writing = false, given_back = false;
+  bool writing = false, given_back = false, beating = false;
   io::Alarms::Id alarm = 0;
 };
 
 TaskServer::TaskServer(io::Loop& loop, pg::Conn& conn, const Registry& registry, const proc::Config& config,
                        std::string worker, Handlers handlers)
-    : conn_(conn),
+    : loop_(loop),
+      conn_(conn),
       registry_(registry),
       worker_(std::move(worker)),
       threads_(static_cast<std::size_t>(config.activity_threads)),
@@ -93,6 +141,12 @@ void TaskServer::begin(const pg::Rows& rows, int row) {
   task.start.key = rows.str(row, kKey);
   tasks_.emplace(std::pair(task.id, task.token), std::move(owned));
   const auto id = task.id, token = task.token;
+  task.details = std::make_shared<Details>(
+      rows.is_null(row, kDetails) ? std::nullopt : std::optional(rows.str(row, kDetails)), [this, id, token] {
+        loop_.post([this, id, token] {
+          if (Held* told = held(id, token); told != nullptr && !told->beating) heartbeat(*told);
+        });
+      });
   if (draining_) return give_back(task);
   task.alarm = alarms_.set_in(task.lease / 3, [this, id, token] { beat(id, token); });
   const ActivityRef* ref = registry_.activity(task.start.name);
@@ -100,9 +154,9 @@ void TaskServer::begin(const pg::Rows& rows, int row) {
                    .timeout = ref != nullptr ? ref->options().timeout : 0ms,
                    .stop = task.stop,
                    .work = [ref, start = task.start, instance = task.instance_id, stop = task.stop.get_token(),
-                            begun = task.begun](const std::stop_token&) {
+                            begun = task.begun, details = task.details](const std::stop_token&) {
                      begun->store(true);
-                     return run_attempt(ref, start, instance, stop);
+                     return run_attempt(ref, start, instance, stop, details.get());
                    },
                    .done = [this, id, token](std::optional<ActivityOutcome> outcome) { ended(id, token, std::move(outcome)); }});
 }
@@ -111,14 +165,29 @@ void TaskServer::beat(Id id, std::int64_t token) {
   Held* task = held(id, token);
   if (task == nullptr || task->given_back) return;
   task->alarm = alarms_.set_in(task->lease / 3, [this, id, token] { beat(id, token); });
-  if (!started_ && !draining_) return;
   if (task->outcome) return write(*task);
-  conn_.query(sql::resumer::heartbeat_activity_task, pg::Params(id, token, std::optional<std::string>()),
-              [this, id, token](Result<pg::Rows> answer) {
+  heartbeat(*task);
+}
+
+void TaskServer::heartbeat(Held& task) {
+  if (task.given_back || (!started_ && !draining_)) return;  // the next beat() comes back to it
+  task.beating = true;
+  auto details = task.details->take();
+  conn_.query(sql::resumer::heartbeat_activity_task, pg::Params(task.id, task.token, details),
+              [this, id = task.id, token = task.token, details](Result<pg::Rows> answer) {
                 Held* asked = held(id, token);
                 if (asked == nullptr) return;
-                if (!answer) return log::warn("heartbeat_activity_task failed", {{"error", answer.error().text}});
-                if (answer->text(0, 0) != "ok") asked->stop.request_stop();
+                asked->beating = false;
+                if (answer) {
+                  if (answer->text(0, 0) != "ok") asked->stop.request_stop();
+                  if (!asked->outcome && asked->details->waiting()) heartbeat(*asked);
+                } else if (answer.error().kind == ErrorKind::retry || !details) {
+                  log::warn("heartbeat_activity_task failed", {{"error", answer.error().text}});
+                  asked->details->put_back(details);
+                } else {  // what it told is refused: the lease must not suffer
+                  log::warn("the details of a task are refused", {{"instance_id", asked->instance_id}, {"activity", asked->start.name}, {"error", answer.error().text}});
+                  if (!asked->outcome) heartbeat(*asked);
+                }
               });
 }
 
@@ -126,6 +195,7 @@ void TaskServer::ended(Id id, std::int64_t token, std::optional<ActivityOutcome>
   Held* task = held(id, token);
   const bool ok = outcome && outcome->ok;
   if (task != nullptr && !task->given_back) {
+    if (task->details->waiting()) heartbeat(*task);  // in front of the outcome, on the same connection
     task->outcome = outcome ? std::move(*outcome) : timed_out(task->start, registry_.activity(task->start.name)->options().timeout);
     write(*task);
   } else if (task != nullptr) {

@@ -1,7 +1,7 @@
 // TaskServer: carries out queued activities of the queues for which this program registers some.
 //
 // A look claims as many tasks as there are threads without one, queue by queue; each runs on the pool, and while it does
-// its lease is renewed three times in its length. Its outcome is written as soon as there is a connection: written twice
+// its lease is renewed three times in its length, and whenever it tells how far it has come. Its outcome is written as soon as there is a connection: written twice
 // it changes nothing, and once the lease is lost it is dropped. Tasks belong to no session: a new one changes nothing.
 //
 // Told that it shall stop (the workflow was cancelled, or does not wait any more): its stop token is set; what comes of it
@@ -53,17 +53,20 @@ class TaskServer {
 
  private:
   struct Held;
+  class Details;
   using Id = std::int64_t;
   void look();
   void ask(std::size_t queue, int room, bool more);
   void begin(const pg::Rows& rows, int row);
   void beat(Id id, std::int64_t token);
+  void heartbeat(Held& task);
   void ended(Id id, std::int64_t token, std::optional<ActivityOutcome> outcome);
   void write(Held& task);
   void give_back(Held& task);
   void over(Id id, std::int64_t token);
   Held* held(Id id, std::int64_t token);
 
+  io::Loop& loop_;
   pg::Conn& conn_;
   const Registry& registry_;
   const std::string worker_;

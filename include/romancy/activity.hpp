@@ -13,6 +13,8 @@
 #pragma once
 #include <chrono>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <tuple>
@@ -26,11 +28,23 @@
 
 namespace romancy {
 
+namespace detail {
+
+// What the attempts of a queued activity leave for each other. Called on the attempt's thread.
+class TaskDetails {
+ public:
+  virtual ~TaskDetails() = default;
+  virtual void keep(std::string json) = 0;
+  [[nodiscard]] virtual const std::optional<std::string>& former() const = 0;
+};
+
+}  // namespace detail
+
 // One try of one activity call.
 class Attempt {
  public:
-  Attempt(std::string instance_id, int number, std::string key, std::stop_token stop)
-      : instance_id_(std::move(instance_id)), key_(std::move(key)), stop_(std::move(stop)), number_(number) {}
+  Attempt(std::string instance_id, int number, std::string key, std::stop_token stop, detail::TaskDetails* details = nullptr)
+      : instance_id_(std::move(instance_id)), key_(std::move(key)), stop_(std::move(stop)), details_(details), number_(number) {}
   Attempt(const Attempt&) = delete;
   Attempt& operator=(const Attempt&) = delete;
 
@@ -43,9 +57,29 @@ class Attempt {
   [[nodiscard]] const std::stop_token& stop_token() const noexcept { return stop_; }
   [[nodiscard]] bool stop_requested() const noexcept { return stop_.stop_requested(); }
 
+  // Of a queued activity: how far it has come, for whoever makes the next attempt and for people (activity_tasks). Does not
+  // wait: what is told while the last one is under way is sent after it, the latest alone; an attempt that ends has sent it.
+  // Throws BadData, and std::logic_error when the activity is not queued.
+  template <class T>
+  void heartbeat(const T& details) {
+    task("heartbeat").keep(detail::to_text(details, "heartbeat"));
+  }
+  // What an attempt before this one told last; none: nothing. Throws BadData, and std::logic_error as heartbeat().
+  template <class T>
+  [[nodiscard]] std::optional<T> details() const {
+    const auto& json = task("details").former();
+    return json ? std::optional<T>(detail::from_text<T>(*json, "details")) : std::nullopt;
+  }
+
  private:
+  [[nodiscard]] detail::TaskDetails& task(const char* what) const {
+    if (details_ == nullptr) throw std::logic_error(std::string(what) + ": this activity is not queued");
+    return *details_;
+  }
+
   std::string instance_id_, key_;
   std::stop_token stop_;
+  detail::TaskDetails* details_;
   int number_;
 };
 

@@ -35,6 +35,48 @@ TEST_P(Kills, AWorkerInTheMiddleOfAnActivityTheAttemptIsMadeAgainWithTheSameKey)
   EXPECT_EQ(keys("held"), 1);
 }
 
+TEST_P(Kills, AWorkerInTheMiddleOfAQueuedActivityTheNextAttemptKnowsHowFarItHadCome) {
+  system.start_all(1);
+  const auto id = start("carver", mine("gate"));
+  EXPECT_TRUE(eventually([&] { return one("SELECT details FROM activity_tasks WHERE instance_id = $1", pg::Params(id)) == "50"; }));
+  system.worker(1).kill9();
+  system.start_worker(2);
+  expect_times(id, "carve 50 in attempt 2", 1);
+  open_gate(mine("gate"));
+  expect_completed(id, 100);
+  EXPECT_EQ(keys("carve 0 in attempt 1"), 1);
+  EXPECT_EQ(count("SELECT count(DISTINCT key) FROM effects WHERE instance_id = $1", pg::Params(id)), 1);
+}
+
+TEST_P(Kills, AWorkerThatIsAskedToStopFinishesItsQueuedActivity) {
+  system.start_all(1);
+  const auto id = start("carver", mine("gate"));
+  expect_times(id, "carve 0 in attempt 1", 1);
+  open_gate(mine("gate"));
+  EXPECT_EQ(system.worker(1).terminate(), 0) << system.worker(1).log();
+  EXPECT_EQ(count("SELECT count(*) FROM activity_tasks WHERE instance_id = $1", pg::Params(id)), 0);
+  system.start_worker(2);
+  expect_completed(id, 50);
+}
+
+class InAHurry : public OwnScenario {
+ protected:
+  InAHurry() : OwnScenario("[supervisor]\nstop_timeout = \"1s\"\n") {}
+};
+ROMANCY_THEME(Hurried, InAHurry);
+
+TEST_P(Hurried, AWorkerGivesItsQueuedActivityBackAndTheAttemptDoesNotCount) {
+  system.start_all(1);
+  const auto id = start("carver", mine("gate"));
+  EXPECT_TRUE(eventually([&] { return one("SELECT details FROM activity_tasks WHERE instance_id = $1", pg::Params(id)) == "50"; }));
+  EXPECT_EQ(system.worker(1).terminate(), 0) << system.worker(1).log();
+  EXPECT_EQ(one("SELECT status || ' ' || attempt FROM activity_tasks WHERE instance_id = $1", pg::Params(id)), "waiting 0");
+  system.start_worker(2);
+  expect_times(id, "carve 50 in attempt 1", 1);
+  open_gate(mine("gate"));
+  expect_completed(id, 100);
+}
+
 TEST_P(Kills, AWorkerInTheMiddleOfATransactionLeavesNothingOfIt) {
   system.start_all(1);
   const auto box = start("mailbox", 2, "box");

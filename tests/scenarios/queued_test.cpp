@@ -45,6 +45,21 @@ TEST_P(Queued, AreServedByAWorkerThatRegistersThem) {
             "started activity_queued activity_completed completed");
 }
 
+TEST_P(Queued, OnlyTheyHaveHeartbeats) {
+  EXPECT_THAT(expect_failed(start("chatters")).at("message").get<std::string>(), HasSubstr("this activity is not queued"));
+}
+
+TEST_P(Queued, TellHowFarTheyAreBeforeTheyEnd) {
+  const auto id = start("carver", mine("gate"));
+  EXPECT_TRUE(eventually([&] { return one("SELECT details FROM activity_tasks WHERE instance_id = $1", pg::Params(id)) == "50"; }));
+  const auto said = romancy({"show", id}).out;
+  EXPECT_THAT(said, HasSubstr("waits for activity carve on queue scenario-stone, held by"));
+  open_gate(mine("gate"));
+  expect_completed(id, 50);
+}
+
+TEST_P(Queued, ThatFailHaveSentWhatTheyTold) { expect_completed(start("stumbler"), Json::array({3000})); }
+
 TEST_P(Queued, ThatFailAreTriedAgainByTheirPolicy) {
   const auto id = start("enlarger", "odd");
   expect_completed(id, "big odd");

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "cli/explain.hpp"
@@ -15,12 +16,19 @@ Instance instance(const std::string& status = "running") {
           .served = true};
 }
 
-TEST(Explain, WhichQueuedActivitiesItWaitsFor) {
-  const Instance running{.instance_id = "i", .workflow_name = "w", .queue = "q", .status = "running", .worker = {}, .note = {}, .served = true};
-  std::vector<Step> history{{3, "activity_queued", "resize"}, {4, "activity_queued", "crop"}};
-  EXPECT_EQ(explain(running, {}, history), "waits for activity resize, crop (queued, see activity_tasks)");
-  history.push_back({4, "activity_failed", "crop"});
-  EXPECT_EQ(explain(running, {}, history), "waits for activity resize (queued, see activity_tasks)");
+TEST(Explain, WhichQueuedActivitiesItWaitsForAndWhoHasThem) {
+  std::vector<PendingTask> tasks{{"resize", "gpu", "waiting", 0, std::nullopt}};
+  EXPECT_EQ(explain(instance(), {}, {}, tasks), "waits for activity resize on queue gpu, which nobody has taken");
+  tasks[0].attempt = 2;
+  EXPECT_EQ(explain(instance(), {}, {}, tasks), "waits for activity resize on queue gpu, which nobody has taken since attempt 2 failed");
+  tasks[0] = {"resize", "gpu", "held", 3, "w-1"};
+  EXPECT_EQ(explain(instance(), {}, {}, tasks), "waits for activity resize on queue gpu, held by w-1 in attempt 3");
+  tasks.push_back({"crop", "cpu", "cancelling", 1, "w-2"});
+  EXPECT_EQ(explain(instance(), {}, {{4, "wait_started", "mail"}}, tasks),
+            "waits for a message on mail and for activity resize on queue gpu, held by w-1 in attempt 3, for activity crop on queue "
+            "cpu, held by w-2 in attempt 1 and is asked to stop");
+  tasks.resize(5, tasks[0]);
+  EXPECT_THAT(explain(instance(), {}, {}, tasks), testing::EndsWith("and for 2 more"));
 }
 
 TEST(Explain, TheFinishedHaveFinished) {

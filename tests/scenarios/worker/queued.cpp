@@ -19,6 +19,29 @@ const auto enlarger = romancy::workflow("enlarger", [](Context& ctx, std::string
   co_return co_await ctx.run(enlarge, what);
 });
 
+// Tells how far it has come, then waits for its gate; the next attempt begins there.
+const auto carve = romancy::activity("carve", [](Attempt& at, std::string gate) {
+  const int done = at.details<int>().value_or(0);
+  world::effect(at, "carve " + std::to_string(done) + " in attempt " + std::to_string(at.number()));
+  for (int step = 1; step <= 50; ++step) at.heartbeat(done + step);
+  if (!world::wait_for_gate(at, gate)) throw std::runtime_error("stopped");
+  return done + 50;
+}, {.retry = {.first_interval = 10ms}, .queue = "scenario-stone", .heartbeat_timeout = 2s});
+
+const auto carver = romancy::workflow("carver", [](Context& ctx, std::string gate) -> Task<int> { co_return co_await ctx.run(carve, gate); });
+
+// Fails at once after it has told.
+const auto stumble = romancy::activity("stumble", [](Attempt& at) {
+  if (const auto told = at.details<std::vector<int>>()) return *told;
+  for (int step = 1; step <= 3000; ++step) at.heartbeat(std::vector<int>{step});  // the last while another is under way
+  throw std::runtime_error("stumbled");
+}, {.retry = {.first_interval = 10ms}, .queue = "scenario-stone"});
+const auto stumbler = romancy::workflow("stumbler", [](Context& ctx) -> Task<std::vector<int>> { co_return co_await ctx.run(stumble); });
+
+// An ordinary activity has nobody to tell.
+const auto chatter = romancy::activity("chatter", [](Attempt& at) { at.heartbeat(1); }, {.retry = {.attempts = 1}});
+const auto chatters = romancy::workflow("chatters", [](Context& ctx) -> Task<> { co_await ctx.run(chatter); });
+
 QueuedActivity<std::string, std::string> far(const std::string& queue) {
   return {"far", {.retry = {.attempts = 3, .first_interval = 10ms}, .queue = queue, .heartbeat_timeout = 60s}};
 }
@@ -63,6 +86,6 @@ const auto undoes_far = romancy::workflow("undoes_far", [](Context& ctx, std::st
 }  // namespace
 
 void add_queued(Program& program) {
-  program.workflows.insert(program.workflows.end(), {enlarger, asks_far, counted, asks_far_for, races_far, undoes_far});
-  program.activities.push_back(enlarge);
+  program.workflows.insert(program.workflows.end(), {enlarger, asks_far, counted, asks_far_for, races_far, undoes_far, carver, stumbler, chatters});
+  program.activities.insert(program.activities.end(), {enlarge, carve, stumble, chatter});
 }
