@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # check.sh BUILD_DIR: unpacks the deb and the rpm of BUILD_DIR into scratch roots and uses what is in them: every
-# program says its version and its help, every file that is promised is there, and a user's project builds against
-# the SDK. Nothing is installed on this machine.
+# program says its version and its help, every file that is promised is there, and the examples build against
+# the SDK as a user's project does. Nothing is installed on this machine.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 packages=$(readlink -f "$1")
@@ -28,6 +28,12 @@ one() { # PATTERN: the one file of that name
   echo "${found[0]}"
 }
 
+build_project() { # NAME EXAMPLE ROOT: as a user does, against what is in ROOT
+  local from=$3/usr/share/doc/romancyd/examples/$2 into=$3.$2
+  cmake -S "$from" -B "$into" -G Ninja -DCMAKE_PREFIX_PATH="$3/usr" >"$into.log" 2>&1 \
+    && ninja -C "$into" >>"$into.log" 2>&1 || { cat "$into.log" >&2; fail "$1: the project $2 does not build"; }
+}
+
 check_root() { # NAME ROOT
   local root=$2 program file
   for program in romancy romancy-supervisor romancy-listener romancy-timer romancy-relay; do
@@ -44,9 +50,8 @@ check_root() { # NAME ROOT
   ! grep -qr ROMANCY_TEST_POINTS "$root/usr" || fail "$1: the SDK has test points"
   find "$root/usr/share/romancy/sql" -name '*.sql' | grep -q . || fail "$1: no SQL"
 
-  cmake -S "$here/consumer" -B "$2.consumer" -G Ninja -DCMAKE_PREFIX_PATH="$root/usr" >"$2.log" 2>&1 \
-    && ninja -C "$2.consumer" >>"$2.log" 2>&1 || { cat "$2.log" >&2; fail "$1: a user's project does not build"; }
-  "$2.consumer/hello" --version >/dev/null || fail "$1: a user's worker does not run"
+  build_project "$1" hello "$root"
+  "$root.hello/hello_worker" --version >/dev/null || fail "$1: a user's worker does not run"
   echo "$1: programs run, a user's worker builds and runs"
 }
 
@@ -69,13 +74,13 @@ run_root() { # NAME ROOT
   cluster_start "$scratch" fsync=off
   psql -qX -d postgres -c 'CREATE DATABASE romancy'
   printf '%s\n' '[database]' "url = \"host=$PGHOST port=$PGPORT user=$PGUSER dbname=romancy\"" \
-    '[runtime]' "dir = \"$scratch/run\"" '[[resumer]]' 'name = "hello"' "command = [\"$2.consumer/hello\"]" >"$config"
+    '[runtime]' "dir = \"$scratch/run\"" '[[resumer]]' 'name = "hello"' "command = [\"$root.hello/hello_worker\"]" >"$config"
   "${romancy[@]}" migrate >/dev/null
   "$root/usr/bin/romancy-supervisor" --config "$config" >"$scratch/supervisor.log" 2>&1 &
   supervisor=$!
   until_says 'hello.1 *ready' "${romancy[@]}" status
   "${romancy[@]}" start hello --input '"package"' --id p-1 >/dev/null
-  "${romancy[@]}" publish say.it.again --data '{}' --to p-1 >/dev/null
+  "${romancy[@]}" publish answer --data '"good"' --to p-1 >/dev/null
   until_says completed "${romancy[@]}" show p-1
   "${romancy[@]}" stop >/dev/null
   wait "$supervisor" || fail "$1: the supervisor exited with $?"
@@ -91,4 +96,8 @@ mkdir "$scratch/rpm"
 check_root "$(basename "$deb")" "$scratch/deb"
 check_root "$(basename "$rpm")" "$scratch/rpm"
 run_root "$(basename "$deb")" "$scratch/deb"
+for project in "$here"/../examples/*/commands.sh; do
+  build_project "$(basename "$deb")" "$(basename "$(dirname "$project")")" "$scratch/deb"
+done
+echo "$(basename "$deb"): every example builds against its SDK"
 dpkg-deb --ctrl-tarfile "$deb" | tar -xO ./conffiles | grep -q romancy.toml || fail "romancy.toml is not a conffile"
