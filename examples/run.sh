@@ -110,7 +110,8 @@ if [ "${4:-}" = --shell ]; then
   exit 0
 fi
 
-# Comments as they stand, and whole commands: a line that ends with a backslash goes on. The limit is a guard against hanging.
+# Comments as they stand, and whole commands: a line that ends with a backslash goes on. The limit is a guard against hanging:
+# nothing follows then.
 session() {
   local line command=
   while IFS= read -r line <&3; do
@@ -124,7 +125,10 @@ session() {
       continue
     fi
     printf '$ %s\n' "$command"
-    timeout 100 bash -c "$command" || printf '(exit code %s)\n' $?
+    local code=0
+    timeout 60 bash -c "$command" || code=$?
+    [ $code -eq 0 ] || printf '(exit code %s)\n' $code
+    [ $code -ne 124 ] || return 0
     command=
   done 3<commands.sh
 }
