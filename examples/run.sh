@@ -28,14 +28,17 @@ fi
 dir=$(mktemp -d "${TMPDIR:-/tmp}/romancy-example.XXXXXX")
 supervisor=
 finished=false
+stop_supervisor() {
+  if [ -n "$supervisor" ] && kill -0 "$supervisor" 2>/dev/null; then
+    kill -TERM "$supervisor"
+    wait "$supervisor" || { echo "example: the supervisor ended with $?" >&2; return 1; }
+  fi
+}
 clean_up() {
   local code=$?
   trap - EXIT
   set +e
-  if [ -n "$supervisor" ] && kill -0 "$supervisor" 2>/dev/null; then
-    kill -TERM "$supervisor"
-    wait "$supervisor"
-  fi
+  stop_supervisor
   cluster_stop "$dir"
   if [ "$finished" = false ] && [ $code -lt 128 ]; then
     local logs=$build_dir/example-logs.$name
@@ -140,4 +143,6 @@ if ! diff -u expected.txt "$dir/actual.txt" >"$dir/difference.txt"; then
   exit 1
 fi
 [[ $(<README.md) == *"$(<expected.txt)"* ]] || { echo "example: README.md does not show what expected.txt says" >&2; exit 1; }
+stop_supervisor
+if grep -E 'Sanitizer:|runtime error:' "$dir/supervisor.log" >&2; then exit 1; fi  # of a build that has them
 finished=true

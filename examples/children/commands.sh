@@ -3,6 +3,7 @@ romancy start order --input @three.json --id o-1 --wait
 
 # A child waits, and is sent a message by its own id.
 romancy start order --input @signed.json --id o-2
+until_says 'waits for a message' romancy show o-2-to-Oslo
 romancy publish signature --to o-2-to-Oslo --data '"Kari"'
 romancy result o-2 --wait
 

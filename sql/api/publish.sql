@@ -16,6 +16,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS
 $$
 DECLARE
   v_message_id bigint;
+  v_active boolean;
 BEGIN
   PERFORM check_message($1, $2, $3);
   IF $4 IS NOT NULL THEN
@@ -25,13 +26,15 @@ BEGIN
     RETURN defer_message($1, $2, $3, $4, NULL);
   END IF;
 
-  v_message_id := send_message($1, $2, $3, $4, NULL);
-  IF v_message_id IS NULL THEN
-    PERFORM FROM instances i WHERE i.instance_id = $4;
+  LOOP
+    v_message_id := send_message($1, $2, $3, $4, NULL);
+    EXIT WHEN v_message_id IS NOT NULL;
+    SELECT i.status IN (1, 5, 6) INTO v_active FROM instances i WHERE i.instance_id = $4;
     IF NOT FOUND THEN
       RAISE EXCEPTION 'target_instance_id: there is no instance %', quote_literal($4) USING ERRCODE = '22023';
     END IF;
-  END IF;
+    EXIT WHEN NOT v_active;  -- else it was started between the two statements: once more
+  END LOOP;
   RETURN v_message_id;
 END
 $$;

@@ -80,6 +80,20 @@ TEST_F(Api, ASecondCancelIsHarmless) {
   EXPECT_EQ(a.run("SELECT data FROM inbox WHERE kind = 6"), "{\"reason\": \"first\"}");
 }
 
+// A publisher looks twice: for an active instance, then whether there is one at all. What begins in between is no finished one.
+TEST_F(Api, AMessageToAnInstanceThatIsStartedWhileItIsPublishedArrives) {
+  const std::string place = "SELECT i.status IN (1, 5, 6) INTO v_active";
+  schema.patch("publish", place, "PERFORM stop_at('between');\n    " + place);
+  Gate gate(schema, "between");
+  a.send("SELECT publish('c', '1', target_instance_id => 'late') IS NOT NULL");
+  a.expect_blocked();
+  b.run(start("late"));
+  gate.open();
+  EXPECT_EQ(a.collect(), "t");
+  EXPECT_EQ(b.run("SELECT count(*) FROM inbox WHERE instance_id = 'late' AND kind = 2"), "1");
+  EXPECT_EQ(invariants(), "");
+}
+
 TEST_F(Api, ABroadcastReachesEverySubscriberThatWasThereAndNobodyElse) {
   leased("i1");
   c.run(start("i2"));
