@@ -187,6 +187,8 @@ class Run {
   [[nodiscard]] virtual std::int64_t last_seq() const = 0;
   // A cancellation would be seen by the code that awaits this activity: it is not shielded, and no compensation.
   [[nodiscard]] virtual bool stoppable(std::int32_t op) const = 0;
+  // In words, what the code waits for: "the code waits for sleep (operation 3)".
+  [[nodiscard]] virtual std::string doing() const = 0;
   // An activity that take() handed out and that the code still waits for.
   [[nodiscard]] virtual bool awaits(std::int32_t op) const = 0;
   // Ops of activities handed out by take() whose outcome has not come (for a rebuilt run: to be started anew).

@@ -37,6 +37,7 @@ class RunCore final : public Run, private detail::Host {
   [[nodiscard]] bool finished() const override { return is_final(status_) || recurred_; }
   [[nodiscard]] std::int64_t last_seq() const override { return history_.last_seq(); }
   [[nodiscard]] bool stoppable(std::int32_t op) const override;
+  [[nodiscard]] std::string doing() const override;
   [[nodiscard]] bool awaits(std::int32_t op) const override;
   [[nodiscard]] std::vector<std::int32_t> under_way() const override;
 
@@ -102,7 +103,6 @@ class RunCore final : public Run, private detail::Host {
   void attempt_failed(std::int32_t op, Open& open, const ActivityOutcome& outcome);
   [[nodiscard]] bool too_late(const Open& open) const;  // max_duration is over: no attempt begins any more
   Open* find(std::int32_t op, Waits waits);
-  [[nodiscard]] std::string doing() const;  // in words, for a mismatch
 
   // run_told.cpp: being told
   void tell(HistoryKind kind, std::int32_t op, std::string_view name, const std::string& data);  // writes it, then told()

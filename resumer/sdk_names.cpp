@@ -66,4 +66,14 @@ std::string utc_time(std::int64_t unix_micros) {
   return text.data();
 }
 
+std::int64_t micros_of(const std::string& utc_time) {
+  using namespace std::chrono;
+  int year = 0;
+  unsigned month = 0, day = 0;
+  long hour = 0, minute = 0, second = 0, micro = 0;
+  if (std::sscanf(utc_time.c_str(), "%d-%u-%uT%ld:%ld:%ld.%6ldZ", &year, &month, &day, &hour, &minute, &second, &micro) != 7) return 0;
+  const sys_days date = std::chrono::year(year) / std::chrono::month(month) / std::chrono::day(day);
+  return duration_cast<microseconds>(date.time_since_epoch() + hours(hour) + minutes(minute) + seconds(second)).count() + micro;
+}
+
 }  // namespace romancy::resumer

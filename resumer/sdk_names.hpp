@@ -19,5 +19,7 @@ std::uint64_t operation_random(const std::string& instance_id, std::int32_t op, 
 
 // RFC 3339 in UTC, microseconds: 2026-01-02T03:04:05.000006Z
 std::string utc_time(std::int64_t unix_micros);
+// Of a text that utc_time() made; of any other 0.
+std::int64_t micros_of(const std::string& utc_time);
 
 }  // namespace romancy::resumer

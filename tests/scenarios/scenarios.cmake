@@ -110,7 +110,7 @@ own_program(test_own_scenarios
 
 # Every order of words, deaths included: pure, the replay core alone.
 add_executable(test_every_order ${CMAKE_CURRENT_LIST_DIR}/every_order_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../support/script.cpp)
-target_link_libraries(test_every_order PRIVATE romancy_sdk_core GTest::gmock GTest::gtest GTest::gtest_main)
+target_link_libraries(test_every_order PRIVATE romancy_testing GTest::gmock GTest::gtest GTest::gtest_main)
 gtest_discover_tests(test_every_order DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 NO_PRETTY_VALUES
                      PROPERTIES LABELS scenarios TIMEOUT ${scenario_limit})
 

@@ -141,6 +141,7 @@ class Nothing final : public Run {
   [[nodiscard]] bool finished() const override { return false; }
   [[nodiscard]] std::int64_t last_seq() const override { return 0; }
   [[nodiscard]] bool stoppable(std::int32_t) const override { return false; }
+  [[nodiscard]] std::string doing() const override { return {}; }
   [[nodiscard]] bool awaits(std::int32_t) const override { return false; }
   [[nodiscard]] std::vector<std::int32_t> under_way() const override { return {}; }
 };

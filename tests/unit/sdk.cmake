@@ -6,7 +6,7 @@ romancy_test(test_run unit
           ${CMAKE_CURRENT_LIST_DIR}/run_mailbox_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_concurrent_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/run_generation_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_retry_test.cpp
           ${CMAKE_CURRENT_LIST_DIR}/run_edges_test.cpp ${CMAKE_CURRENT_LIST_DIR}/run_random_test.cpp ${CMAKE_CURRENT_LIST_DIR}/../support/script.cpp
-  LIBS romancy_sdk_core)
+  LIBS romancy_testing)
 # The public headers as a user's program sees them: JSON with diagnostics, over a library built without.
 romancy_test(test_sdk unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/sdk_json_test.cpp ${CMAKE_CURRENT_LIST_DIR}/sdk_activity_test.cpp
