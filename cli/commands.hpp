@@ -62,6 +62,8 @@ struct ShowOptions {
   bool json = false;
 };
 int show(const Globals& globals, const ShowOptions& options);
+// history.cpp: for tests that replay it
+int history_export(const Globals& globals, const std::string& id);
 struct ChannelsOptions {
   int limit = 1000;
   bool json = false;

@@ -104,6 +104,13 @@ void add_look(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
   show->add_flag("--json", showing.json, "print JSON");
   show->callback([&] { chosen = [&] { return cli::show(globals, showing); }; });
 
+  static std::string exported;
+  auto* history = app.add_subcommand("history", "recorded histories");
+  history->require_subcommand(1);
+  auto* exporting = history->add_subcommand("export", "print the history of an instance as JSON, for tests that replay it");
+  exporting->add_option("ID", exported, "the instance")->required();
+  exporting->callback([&] { chosen = [&] { return cli::history_export(globals, exported); }; });
+
   static cli::ChannelsOptions channel_listing;
   auto* channels = app.add_subcommand("channels", "list channels: mode, subscribers, who waits, what is queued");
   channels->add_option("--limit", channel_listing.limit, "at most so many")

@@ -14,6 +14,16 @@ enable_testing()
 # What tests labelled `unit` need, and no more: what ./dev test -L unit builds.
 add_custom_target(unit_tests)
 
+# romancy_doc_source(VARIABLE NAME PAGE): a source file of the C++ blocks of a page, which the test compiles as they stand there.
+function(romancy_doc_source variable name page)
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  set(script ${PROJECT_SOURCE_DIR}/cmake/DocExample.cmake)
+  add_custom_command(OUTPUT ${source}
+    COMMAND ${CMAKE_COMMAND} -DPAGE=${PROJECT_SOURCE_DIR}/${page} -DOUT=${source} -P ${script}
+    DEPENDS ${PROJECT_SOURCE_DIR}/${page} ${script} VERBATIM)
+  set(${variable} ${source} PARENT_SCOPE)
+endfunction()
+
 function(romancy_test name label)
   cmake_parse_arguments(T "" "" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${T_SOURCES})

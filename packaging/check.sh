@@ -52,7 +52,11 @@ check_root() { # NAME ROOT
 
   build_project "$1" hello "$root"
   "$root.hello/hello_worker" --version >/dev/null || fail "$1: a user's worker does not run"
-  echo "$1: programs run, a user's worker builds and runs"
+  cmake -S "$here/consumer" -B "$2.consumer" -G Ninja -DCMAKE_PREFIX_PATH="$root/usr" >"$2.log" 2>&1 \
+    && ninja -C "$2.consumer" >>"$2.log" 2>&1 || { cat "$2.log" >&2; fail "$1: the test of a user's workflow does not build"; }
+  "$2.consumer/hello_test" || fail "$1: the test of a user's workflow does not pass"
+  ! ldd "$2.consumer/hello_test" | grep -E 'libpq|libuv' || fail "$1: a test of workflows needs a database's library"
+  echo "$1: programs run, a user's worker and its test build and run"
 }
 
 until_says() { # TEXT COMMAND..: until the command's output holds the text; guarded against hanging

@@ -40,6 +40,14 @@ std::string_view kind_name(HistoryKind kind) {
   return "unknown";  // a number written by a newer program
 }
 
+std::optional<HistoryKind> kind_named(std::string_view name) {
+  for (int number = 1;; ++number) {
+    const auto kind = static_cast<HistoryKind>(number);
+    if (kind_name(kind) == "unknown") return std::nullopt;
+    if (kind_name(kind) == name) return kind;
+  }
+}
+
 std::string describe(HistoryKind kind, std::int32_t op, std::string_view name) {
   std::string text(kind_name(kind));
   if (!name.empty()) text += " '" + std::string(name) + "'";
@@ -89,11 +97,15 @@ void History::event(HistoryKind kind, std::int32_t op, std::string_view name, st
 void History::mismatch(std::string_view doing) {
   if (broken()) return;  // the first difference is the one that explains
   const HistoryRow* recorded = next();
-  mismatch_ = "mismatch: history has " +
-              (recorded != nullptr
-                   ? describe(recorded->kind, recorded->op, recorded->name) + " at seq " + std::to_string(recorded->seq)
-                   : std::string("nothing more")) +
-              ", but " + std::string(doing);
+  difference_.now = doing;
+  difference_.recorded = "nothing more";
+  if (recorded != nullptr) {
+    difference_.seq = recorded->seq;
+    difference_.op = recorded->op;
+    difference_.recorded = describe(recorded->kind, recorded->op, recorded->name);
+  }
+  mismatch_ = "mismatch: history has " + difference_.recorded +
+              (recorded != nullptr ? " at seq " + std::to_string(recorded->seq) : "") + ", but " + difference_.now;
 }
 
 }  // namespace romancy::resumer

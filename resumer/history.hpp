@@ -16,6 +16,7 @@
 namespace romancy::resumer {
 
 std::string_view kind_name(HistoryKind kind);  // as the view workflow_history shows it
+std::optional<HistoryKind> kind_named(std::string_view name);
 // "timer_started 'sleep' (operation 3)"
 std::string describe(HistoryKind kind, std::int32_t op, std::string_view name);
 
@@ -44,6 +45,12 @@ class History {
   // The code stands at `doing`, which is not what the next recorded row says.
   void mismatch(std::string_view doing);
   [[nodiscard]] const std::string& mismatch() const { return mismatch_; }  // empty: none
+  struct Difference {
+    std::int64_t seq = 0;  // 0: history had nothing more
+    std::int32_t op = 0;
+    std::string recorded, now;
+  };
+  [[nodiscard]] const Difference& difference() const { return difference_; }  // the same, in parts
   [[nodiscard]] bool broken() const { return !mismatch_.empty(); }
 
   [[nodiscard]] std::int64_t last_seq() const { return last_seq_; }
@@ -55,6 +62,7 @@ class History {
   std::int64_t last_seq_ = 0;
   std::vector<HistoryRow> written_;
   std::string mismatch_;
+  Difference difference_;
 };
 
 }  // namespace romancy::resumer

@@ -40,6 +40,7 @@ class RunCore final : public Run, private detail::Host {
   [[nodiscard]] std::string doing() const override;
   [[nodiscard]] bool awaits(std::int32_t op) const override;
   [[nodiscard]] std::vector<std::int32_t> under_way() const override;
+  [[nodiscard]] const History& tape() const { return history_; }
 
  private:
   enum class Waits { activity, sleep, message, child };

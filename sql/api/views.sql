@@ -27,6 +27,7 @@ SELECT i.instance_id,
        i.note,
        (SELECT p.value FROM progress p WHERE p.instance_id = i.instance_id) AS progress,
        i.generation - i.first_generation AS generation,
+       i.first_generation,
        (SELECT s.worker FROM sessions s WHERE s.session_id = i.session_id) AS worker,
        i.created_at,
        i.finished_at

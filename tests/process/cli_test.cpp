@@ -110,6 +110,34 @@ TEST(CliDatabase, RemoveAndPruneRemoveWhatHasFinished) {
   EXPECT_THAT(cli.run({"show", "again"}).out, HasSubstr("running"));
 }
 
+TEST(CliDatabase, HistoryExportWritesTheHistoryOfOneInstance) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  pg::Blocking db = schema.connect();
+  EXPECT_EQ(cli.run({"start", "order", "--id", "a"}).exit_code, 0);
+  const json empty = json::parse(cli.run({"history", "export", "a"}).out);
+  EXPECT_EQ(empty.at("history"), json::array());
+  ASSERT_TRUE(db.query("UPDATE instances SET generation = 7, first_generation = 5 WHERE instance_id = 'a'"));
+  ASSERT_TRUE(db.query("INSERT INTO history (instance_id, seq, op, kind, name, data) VALUES ('a', 2, 1, 2, 'charge', '{\"n\": 9007199254740993}'), "
+                       "('a', 1, 0, 1, '', NULL), ('a', 10, 2, 5, 'sleep', '{\"after_us\": 1}')"));
+  const json exported = json::parse(cli.run({"history", "export", "a"}).out);
+  const json rows = exported.at("history");
+  EXPECT_EQ(exported.at("format"), "romancy.history");
+  EXPECT_EQ(exported.at("version"), 1);
+  EXPECT_EQ(exported.at("workflow"), "order");
+  EXPECT_EQ(exported.at("status"), "running");
+  EXPECT_EQ(exported.at("generation"), 7);
+  EXPECT_EQ(exported.at("first_generation"), 5);
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0], (json{{"seq", 1}, {"op", 0}, {"kind", "started"}, {"name", ""}, {"data", nullptr}}));
+  EXPECT_EQ(rows[1].at("data").at("n"), 9007199254740993);
+  EXPECT_EQ(rows[2].at("kind"), "timer_started");
+  const Said unknown = cli.run({"history", "export", "b"});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("there is no instance b"));
+  EXPECT_EQ(cli.run({"history"}).exit_code, 64);
+}
+
 TEST(CliDatabase, StartTakesItsInputFromTextFileAndPipe) {
   const Schema schema;
   Cli cli = cli_on(schema);

@@ -37,10 +37,14 @@ class Determinisms : public OwnScenario {
   void expect_parked_then_fine(const std::string& code, const std::string& recorded, const std::string& came) {
     const auto id = waiting_for_other_code();
     const auto before = history(id);
+    EXPECT_EQ(replay({id}).out, "");
+    const Said replayed = replay({id}, code);
+    EXPECT_EQ(replayed.exit_code, 1);
     other_code(code);
     publish(id, "go on", 1);
     expect_status(id, "stuck");
     EXPECT_THAT(note(id), AllOf(HasSubstr(recorded), HasSubstr(came)));
+    EXPECT_THAT(replayed.out, HasSubstr(id + "': " + note(id))) << "what was exported and replayed says the same words";
     EXPECT_EQ(history(id), before) << "nothing was written";
     EXPECT_THAT(effects(id), ElementsAre("first"));
     right_code();
@@ -66,6 +70,8 @@ TEST_P(Determinism, MoreCodeAfterWhatWasRecordedIsNoMismatch) {
   publish(id, "go on", 1);
   expect_completed(id, "done");
   EXPECT_THAT(effects(id), ElementsAre("first", "later"));
+  EXPECT_EQ(replay({id}, "more after").out, "");
+  EXPECT_THAT(replay({id}).out, HasSubstr("'mark'"));  // what ran is the new code's by now
 }
 
 TEST_P(Determinism, APatchIsForThoseWhoHaveNotComeToIt) {

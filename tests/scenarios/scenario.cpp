@@ -85,9 +85,9 @@ std::string Client::refused(const std::string& text, const pg::Params& params) {
   return rows.error().sqlstate + " " + rows.error().text;
 }
 
-Said Client::romancy(std::vector<std::string> arguments) {
-  std::string command = shell_word(program_path("romancy")) + " --config " + shell_word(config_);
-  for (const auto& word : arguments) command += " " + shell_word(word);
+namespace {
+
+Said run(const std::string& command) {
   Said said;
   std::FILE* pipe = ::popen((command + " 2>&1").c_str(), "re");
   if (pipe == nullptr) {
@@ -98,6 +98,24 @@ Said Client::romancy(std::vector<std::string> arguments) {
   for (std::size_t got; (got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) said.out.append(buffer, got);
   said.exit_code = WEXITSTATUS(::pclose(pipe));
   return said;
+}
+
+}  // namespace
+
+Said Client::romancy(std::vector<std::string> arguments) {
+  std::string command = shell_word(program_path("romancy")) + " --config " + shell_word(config_);
+  for (const auto& word : arguments) command += " " + shell_word(word);
+  return run(command);
+}
+
+Said Client::replay(const std::vector<std::string>& ids, const std::string& code) {
+  const TempDir dir;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const Said exported = romancy({"history", "export", ids[i]});
+    EXPECT_EQ(exported.exit_code, 0) << exported.out;
+    dir.write(std::to_string(i) + ".json", exported.out);
+  }
+  return run("SCENARIO_CODE=" + shell_word(code) + " " + shell_word(program_path("scenario_worker")) + " --replay " + shell_word(dir.path()));
 }
 
 std::string Client::start(const std::string& workflow, const Json& input, const std::string& name) {

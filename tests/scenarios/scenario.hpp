@@ -40,6 +40,9 @@ class Client {
   std::int64_t count(const std::string& text, const pg::Params& params = {});
   std::string refused(const std::string& text, const pg::Params& params = {});  // "22023 message"; fails if accepted
   Said romancy(std::vector<std::string> arguments);
+  // What `romancy history export` writes of these instances, told to the scenario worker's code: to that of today, or to
+  // what SCENARIO_CODE names. Said.out: what does not fit.
+  Said replay(const std::vector<std::string>& ids, const std::string& code = {});
 
   // Returns the instance id.
   std::string start(const std::string& workflow, const Json& input = nullptr, const std::string& name = "a");

@@ -19,7 +19,7 @@ add_executable(scenario_worker
   ${CMAKE_CURRENT_LIST_DIR}/worker/children.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/reading.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/queued.cpp)
-target_link_libraries(scenario_worker PRIVATE romancy_sdk PkgConfig::LIBPQ)
+target_link_libraries(scenario_worker PRIVATE romancy_sdk romancy_testing PkgConfig::LIBPQ)
 
 add_library(romancy_test_scenario STATIC ${CMAKE_CURRENT_LIST_DIR}/mode.cpp ${CMAKE_CURRENT_LIST_DIR}/scenario.cpp)
 target_link_libraries(romancy_test_scenario PUBLIC romancy_test_system GTest::gmock)
@@ -84,11 +84,7 @@ endfunction()
 
 # doc_program(NAME PAGE): the C++ of a page, as it stands there.
 function(doc_program name page)
-  set(source ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
-  set(script ${PROJECT_SOURCE_DIR}/cmake/DocExample.cmake)
-  add_custom_command(OUTPUT ${source}
-    COMMAND ${CMAKE_COMMAND} -DPAGE=${PROJECT_SOURCE_DIR}/${page} -DOUT=${source} -P ${script}
-    DEPENDS ${PROJECT_SOURCE_DIR}/${page} ${script} VERBATIM)
+  romancy_doc_source(source ${name} ${page})
   add_executable(${name} ${source} ${ARGN})
   target_link_libraries(${name} PRIVATE romancy_sdk)
 endfunction()

@@ -17,3 +17,11 @@ target_compile_definitions(test_sdk PRIVATE JSON_DIAGNOSTICS=1)
 romancy_test(test_activities unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/activity_pool_test.cpp ${CMAKE_CURRENT_LIST_DIR}/async_activity_test.cpp
   LIBS romancy_sdk romancy_io)
+# The public helpers for tests of workflows, by themselves; and their page, compiled and run as it stands.
+romancy_test(test_testing unit
+  SOURCES ${CMAKE_CURRENT_LIST_DIR}/testing_test.cpp ${CMAKE_CURRENT_LIST_DIR}/testing_replay_test.cpp
+  LIBS romancy_testing)
+target_compile_definitions(test_testing PRIVATE JSON_DIAGNOSTICS=1)
+romancy_doc_source(guide_testing_source guide_testing docs/testing.md)
+romancy_test(guide_testing unit SOURCES ${guide_testing_source} LIBS romancy_testing)
+target_compile_definitions(guide_testing PRIVATE JSON_DIAGNOSTICS=1)

@@ -1,4 +1,10 @@
 // scenario_worker: the workflows of the scenarios, written as a user writes them: against <romancy/...> alone.
+//
+// `scenario_worker --replay DIR` tells them the histories in a folder instead, and says what does not fit.
+#include <iostream>
+#include <romancy/testing.hpp>
+#include <string_view>
+
 #include "tests/support/noting_hooks.hpp"
 #include "world.hpp"
 
@@ -21,5 +27,10 @@ int main(int argc, char** argv) {
   add_children(program);
   add_reading(program);
   add_queued(program);
+  if (argc == 3 && std::string_view(argv[1]) == "--replay") {
+    const auto replays = romancy::testing::replay_directory(argv[2], program.workflows, program.activities);
+    std::cout << replays.text();
+    return replays.ok() ? 0 : 1;
+  }
   return romancy::run_worker(argc, argv, program.workflows, program.activities, romancy::test::noting_hooks("SCENARIO_HOOKS"));
 }
