@@ -1,19 +1,8 @@
-// orders_worker: the order workflow and its activities. The supervisor starts it as a resumer ([[resumer]]); by hand:
-//   SHOP_DATABASE=... orders_worker --config romancy.toml
-//
-//   validate -> reserve stock -> charge the card -> wait for payment.confirmed -> sleep 1 s -> ship -> event order.shipped
-//      |             |                |                     |
-//   rejected     (undone by:      Declined: runs        Unpaid: runs release and refund
-//                 release)        release
-//
-// Rejected and shipped orders complete, with an output; a declined or unpaid one fails, and what was done for it is
-// compensated, newest first.
+#include "workflows.hpp"
+
 #include <algorithm>
 #include <chrono>
-#include <romancy/romancy.hpp>
-#include <stdexcept>
-#include <string>
-#include <vector>
+#include <iterator>
 
 #include "shop.hpp"
 
@@ -24,64 +13,6 @@ using romancy::Attempt;
 using romancy::Context;
 using romancy::Json;
 using romancy::Task;
-
-// ---- the data ------------------------------------------------------------------------------------------------------
-// A field that is missing in the JSON keeps its default, so that validation can say what is wrong with the order.
-
-struct Item {
-  std::string sku;
-  std::int64_t qty = 0;
-  std::int64_t cents = 0;  // of one
-};
-struct Customer {
-  std::string name, email;
-};
-struct Address {
-  std::string street, city, postcode, country;
-};
-struct Order {
-  std::string id, currency, card;
-  Customer customer;
-  std::vector<Item> items;
-  Address address;
-  std::int64_t shipping_cents = 0;
-
-  [[nodiscard]] std::int64_t total_cents() const {
-    std::int64_t total = shipping_cents;
-    for (const Item& item : items) total += item.qty * item.cents;
-    return total;
-  }
-};
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Item, sku, qty, cents)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Customer, name, email)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Address, street, city, postcode, country)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Order, id, currency, card, customer, items, address, shipping_cents)
-
-struct Reservation {
-  std::string order_id;
-  std::vector<Item> items;
-};
-struct Payment {
-  std::string order_id, card;
-  std::int64_t cents = 0;
-};
-struct Shipment {
-  std::string order_id, tracking;
-};
-struct Result {
-  std::string outcome, detail;
-};
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Reservation, order_id, items)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Payment, order_id, card, cents)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Shipment, order_id, tracking)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Result, outcome, detail)
-
-struct Declined : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-struct Unpaid : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 // ---- activities: they have effects, each once for its key --------------------------------------------------------
 
@@ -104,23 +35,23 @@ auto final_when_declined(const char* type, Work work) {
   }
 }
 
-const auto reserve = romancy::activity(
+const romancy::Activity<Reservation, void> reserve = romancy::activity(
     "reserve_stock",
     [](Attempt& at, Reservation r) {
       final_when_declined("SoldOut", [&] { shop::reserve(at.key(), r.order_id, lines_of(r)); });
     },
     kPatient);
-const auto release = romancy::activity(
+const romancy::Activity<Reservation, void> release = romancy::activity(
     "release_stock", [](Attempt& at, Reservation r) { shop::release(at.key(), r.order_id, lines_of(r)); }, kPatient);
-const auto charge = romancy::activity(
+const romancy::Activity<Payment, void> charge = romancy::activity(
     "charge_card",
     [](Attempt& at, Payment p) {
       final_when_declined("CardDeclined", [&] { shop::charge(at.key(), p.order_id, p.card, p.cents); });
     },
     kPatient);
-const auto refund = romancy::activity(
+const romancy::Activity<Payment, void> refund = romancy::activity(
     "refund_card", [](Attempt& at, Payment p) { shop::refund(at.key(), p.order_id, p.cents); }, kPatient);
-const auto ship = romancy::activity(
+const romancy::Activity<std::string, Shipment> ship = romancy::activity(
     "ship", [](Attempt& at, std::string order_id) { return Shipment{order_id, shop::ship(at.key(), order_id)}; }, kPatient);
 
 // ---- the workflow: it decides, and is replayed ---------------------------------------------------------------------
@@ -155,7 +86,7 @@ std::string problem_with(const Order& order) {
   return {};
 }
 
-const auto fulfil = romancy::workflow("order", [](Context& ctx, Order order) -> Task<Result> {
+const romancy::Workflow<Order, Result> fulfil = romancy::workflow("order", [](Context& ctx, Order order) -> Task<Result> {
   if (const std::string problem = problem_with(order); !problem.empty()) co_return Result{"rejected", problem};
 
   const Reservation reservation{order.id, order.items};
@@ -178,8 +109,3 @@ const auto fulfil = romancy::workflow("order", [](Context& ctx, Order order) -> 
 });
 
 }  // namespace orders
-
-int main(int argc, char** argv) {
-  using namespace orders;
-  return romancy::run_worker(argc, argv, {fulfil}, {reserve, release, charge, refund, ship});
-}
