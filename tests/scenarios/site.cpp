@@ -1,7 +1,8 @@
 // scenario_site: the resident installation of one mode: `scenario_site up MODE`, `scenario_site down MODE`.
 //
 // `up` forks a keeper that starts the processes and stays, and returns once they work. `down` tells it to stop and hands
-// on its verdict: nobody died meanwhile, no invariant was ever broken, everybody ended as asked.
+// on its verdict: nobody died meanwhile, no invariant was ever broken, everybody ended as asked, and what was recorded fits the
+// code when it is replayed.
 // The keeper ends by itself when the process that called `up` (ctest) is gone, however that went; its programs die with it.
 //
 // The keeper is a GoogleTest program of one test, because the parts it is made of report failures to GoogleTest.
@@ -47,6 +48,20 @@ void on_term(int) {
   errno = saved;
 }
 
+// The longest history of every workflow, as the command line exports it, fits the code that recorded it.
+void expect_replays(System& system) {
+  Client client;
+  client.attach(system.made().conninfo(), system.schema(), system.config());
+  const auto rows = client.sql(
+      "SELECT DISTINCT ON (workflow_name) instance_id, workflow_name FROM workflow_instances i WHERE status <> 'stuck'"
+      " AND EXISTS (SELECT FROM workflow_history h WHERE h.instance_id = i.instance_id)"
+      " ORDER BY workflow_name, (SELECT count(*) FROM workflow_history h WHERE h.instance_id = i.instance_id) DESC");
+  std::vector<std::string> ids;
+  for (int i = 0; i < rows.size(); ++i) ids.push_back(rows.str(i, 0));
+  if (ids.empty()) return;  // of the scenarios that were chosen none started a workflow
+  EXPECT_EQ(client.replay(ids).out, "");
+}
+
 TEST(Site, Keeps) {
   // Nobody dies here, so a session time-out that passes is a machine that was busy. Without notifications a running
   // activity hears of a cancellation with the heartbeat, a third of it.
@@ -75,6 +90,7 @@ TEST(Site, Keeps) {
   EXPECT_EQ(system.stop_all(), "");
   EXPECT_EQ(system.count("SELECT count(*) FROM sessions"), 0) << "a session was left behind";
   EXPECT_EQ(system.count("SELECT count(*) FROM instances WHERE session_id IS NOT NULL"), 0) << "a lease was left behind";
+  expect_replays(system);
 }
 
 int keep() {
