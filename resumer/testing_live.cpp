@@ -18,8 +18,8 @@ void Live::begin(const ActivityStart& start) {
 }
 
 void Live::run_attempt(Running& one) {
-  one.begun = true;
   const auto outcome = world_.attempt(id(), one.start.name, one.start.input, one.start.attempt, one.start.key);
+  one.begun = true;  // not when that threw a Failure: the test may mend it and run() again
   one.result = outcome.result;
   one.hangs = !outcome.takes;
   if (outcome.takes) one.ends_us = one.begins_us + outcome.takes->count();

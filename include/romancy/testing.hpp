@@ -19,7 +19,8 @@
 // never ends by itself, complete() and fail() end it.
 //
 // Failure: what the test got wrong, or asks for and is not there, throws Failure, whose text says what the instance waits
-// for. Nothing here needs a test framework. One Environment is used by one thread; several are independent of each other.
+// for. Nothing here needs a test framework (inside namespace romancy, GoogleTest is ::testing). One Environment is used by one
+// thread; several are independent of each other.
 #pragma once
 #include <chrono>
 #include <cstdint>

@@ -244,6 +244,10 @@ TEST(TestingEnvironment, TransactionalAndAsynchronousActivitiesMustBeMocked) {
     EXPECT_THAT(failure_of([&] { env.run(); }),
                 HasSubstr(mocked == 0 ? "activity 'book' is transactional, it needs a database: mock it"
                                       : "activity 'poll' is asynchronous, it needs a worker's loop: mock it"));
+    env.mock(book).returns(false);  // too late for the first run(), in time for the next
+    env.mock(poll).returns(1);
+    env.run();
+    EXPECT_EQ(env.result<int>(), mocked == 0 ? 1 : 2);
   }
 }
 
@@ -411,6 +415,28 @@ TEST(TestingEnvironment, ChildrenRunInTheSameEnvironment) {
   EXPECT_TRUE(env.started()[0].child);
 }
 
+TEST(TestingEnvironment, ParentAndChildrenSurviveEveryDeathOfTheirWorker) {
+  const auto parent = romancy::workflow("parent", [](Context& ctx) -> Task<int> {
+    const auto one = ctx.start_child(half, 10);
+    const int two = co_await ctx.child(half, 8);
+    ctx.publish("sum", two);
+    co_return two + co_await one.result();
+  });
+  bool died = true;
+  for (int point = 0; died; ++point) {
+    ASSERT_LT(point, 200);
+    Environment env({parent, half});
+    env.die_at(point);
+    env.start(parent, "p");
+    env.run();
+    EXPECT_EQ(env.result<int>("p"), 9) << "point " << point;
+    EXPECT_EQ(env.started().size(), 2u);
+    EXPECT_EQ(env.published().size(), 1u);
+    EXPECT_EQ(env.elapsed(), 10s);
+    died = env.died();
+  }
+}
+
 TEST(TestingEnvironment, AMockedChildDoesWhatTheMockSays) {
   const auto parent = romancy::workflow("parent", [](Context& ctx) -> Task<int> {
     const int one = co_await ctx.child(faraway, 1);
@@ -549,6 +575,36 @@ TEST(TestingEnvironment, BroadcastsGroupsAndDirectMessagesFindTheirReaders) {
   EXPECT_EQ(env.result<std::string>("r-0"), "bg2");
   EXPECT_EQ(env.result<std::string>("r-1"), "bd1");
   env.publish("news", "nobody");
+}
+
+TEST(TestingEnvironment, WhatTheTestPublishesReachesAGroupAndCarriesMetadata) {
+  const auto member = romancy::workflow("member", [](Context& ctx) -> Task<std::string> {
+    ctx.join("all");
+    const auto message = co_await ctx.receive_message<std::string>("news");
+    const auto direct = co_await ctx.receive_message<std::string>("direct");
+    co_return message.data + direct.metadata.value("from", "");
+  });
+  Environment env({member});
+  env.start(member, "m-1");
+  env.start(member, "m-2");
+  env.run();
+  env.publish_to_group("all", "news", "hi ").send("direct", 0, "m-2");
+  for (const char* id : {"m-1", "m-2"}) env.send("direct", "x", id, {{"from", id}});
+  env.run();
+  EXPECT_EQ(env.result<std::string>("m-1"), "hi m-1");
+  EXPECT_THAT(env.error("m-2").message, HasSubstr("must be string")) << "the first direct message is a number";
+}
+
+TEST(TestingEnvironment, ASleepUntilAMomentEndsAtThatMoment) {
+  const auto until = romancy::workflow("until", [](Context& ctx) -> Task<> {
+    co_await ctx.sleep_until(std::chrono::sys_days(std::chrono::year(2026) / 3 / 1) + 90min);
+    co_await ctx.sleep_until(std::chrono::sys_days(std::chrono::year(2020) / 1 / 1));  // long ago: now
+  });
+  Environment env({until});
+  env.start(until);
+  env.run();
+  EXPECT_EQ(env.status(), "completed");
+  EXPECT_EQ(env.now(), std::chrono::sys_days(std::chrono::year(2026) / 3 / 1) + 90min);
 }
 
 TEST(TestingEnvironment, AMessageOfACompetingChannelMeetsTheOldestWait) {
