@@ -296,8 +296,7 @@ TEST(TestingEnvironment, ForgettingAtEveryStepFindsCodeThatDoesNotDoTheSame) {
 TEST(TestingEnvironment, ForgettingIsAlsoDoneBesideAnAttemptUnderWay) {
   static int runs;
   const auto moody = romancy::workflow("moody", [](Context& ctx, Order order) -> Task<int> {
-    if (++runs % 2 == 0) co_await ctx.sleep(1s);
-    co_await ctx.sleep(2s);
+    ctx.publish(++runs % 2 == 0 ? "even" : "odd", 1);
     const auto receipt = co_await ctx.run(charge, order);
     co_return static_cast<int>(receipt.id.size());
   });
@@ -313,6 +312,7 @@ TEST(TestingEnvironment, ForgettingIsAlsoDoneBesideAnAttemptUnderWay) {
   forgetful.start(moody, kOrder);
   forgetful.run();
   EXPECT_EQ(forgetful.status(), "stuck");
+  EXPECT_THAT(forgetful.waits_for(), HasSubstr("history has published 'odd' (operation 1) at seq 2, but the code did published 'even'"));
 }
 
 TEST(TestingEnvironment, TimeRandomAndIdsAreTheSameHoweverOftenItIsForgotten) {
