@@ -106,6 +106,18 @@ World::Outcome next_of(detail::MockScript& script, Call call, Attempt& attempt) 
   return {step.act(attempt, input), step.takes};
 }
 
+// What the attempts of one call tell each other.
+class Told : public romancy::detail::TaskDetails {
+ public:
+  explicit Told(std::optional<std::string>& kept) : kept_(kept), former_(kept) {}
+  void keep(std::string json) override { kept_ = std::move(json); }
+  [[nodiscard]] const std::optional<std::string>& former() const override { return former_; }
+
+ private:
+  std::optional<std::string>& kept_;
+  const std::optional<std::string> former_;
+};
+
 }  // namespace
 
 World::Outcome World::attempt(const std::string& instance_id, const std::string& name, const std::string& input, int number,
@@ -120,7 +132,11 @@ World::Outcome World::attempt(const std::string& instance_id, const std::string&
   }
   const Call call{instance_id, name, key, input, number, elapsed()};
   attempts_.push_back(call);
-  Attempt attempt(instance_id, number, key, {});
+  const ActivityRef* ref = known(name);
+  const bool queued = ref != nullptr && !ref->options().queue.empty();
+  std::optional<Told> told;
+  if (queued) told.emplace(details_[key]);
+  Attempt attempt(instance_id, number, key, {}, told ? &*told : nullptr);
   if (const auto mocked = mocked_activities_.find(name); mocked != mocked_activities_.end())
     return next_of(*mocked->second.script, call, attempt);
   const ActivityRef* activity = registry_->activity(name);

@@ -178,6 +178,7 @@ class World final : public detail::Engine {
   std::vector<Published> published_;
   std::vector<Started> started_;
   std::vector<Call> attempts_;
+  std::map<std::string, std::optional<std::string>> details_;  // of queued activities, by key
 };
 
 }  // namespace romancy::testing

@@ -524,6 +524,24 @@ TEST(TestingEnvironment, AQueuedActivityIsCarriedOutByAMockOrByTheTest) {
   EXPECT_EQ(env.result<int>(), 8);
 }
 
+TEST(TestingEnvironment, AnAttemptOfAQueuedActivityReadsWhatTheOneBeforeItTold) {
+  const auto page = activity("page", [](Attempt& at) {
+    const int done = at.details<int>().value_or(0);
+    at.heartbeat(done + 1);
+    if (done < 2) throw std::runtime_error("interrupted");
+    return done;
+  }, {.retry = {.attempts = 5, .jitter = 0}, .queue = "gpu"});
+  const auto reader = workflow("reader", [&page](Context& ctx) -> Task<int> { co_return co_await ctx.run(page); });
+  const auto plain = activity("plain", [](Attempt& at) { at.heartbeat(1); }, {.retry = {.attempts = 1}});
+  const auto talker = workflow("talker", [&plain](Context& ctx) -> Task<> { co_await ctx.run(plain); });
+  Environment env({reader, talker}, {page, plain});
+  const auto id = env.start(reader);
+  const auto wrong = env.start(talker);
+  env.run();
+  EXPECT_EQ(env.result<int>(id), 2);
+  EXPECT_THAT(env.error(wrong).message, HasSubstr("not queued"));
+}
+
 TEST(TestingEnvironment, ACancellationTakesAQueuedActivityBackOrStopsIt) {
   for (const int how : {0, 1, 2}) {
     Environment env({queued});
