@@ -51,7 +51,7 @@ int compensate(const Globals& globals, const std::string& id, bool give_up);
 
 // look.cpp: what is there
 struct ListOptions {
-  std::optional<std::string> status, name, before;
+  std::optional<std::string> status, name, before, version;
   int limit = 50;
   bool json = false;
 };
@@ -70,6 +70,12 @@ struct ChannelsOptions {
 };
 int channels(const Globals& globals, const ChannelsOptions& options);
 int statistics(const Globals& globals, bool json);
+
+// versions.cpp: which code runs what
+int versions(const Globals& globals, bool json);
+int drain_version(const Globals& globals, const std::string& version);
+int resume_version(const Globals& globals, const std::string& version);
+int set_version(const Globals& globals, const std::string& id, const std::string& version);
 
 // schedule.cpp: workflows that are started at times
 struct ScheduleOptions {

@@ -83,8 +83,12 @@ std::string explain(const Instance& instance, const std::vector<PendingTimer>& t
            "' tries again, --give-up leaves it";
   }
   if (instance.worker) return "is in the hands of " + *instance.worker;
-  const std::string nobody =
-      instance.served ? "" : "no living worker serves " + instance.queue + "/" + instance.workflow_name;
+  std::string nobody;
+  if (!instance.served) {
+    nobody = "no living worker serves " + instance.queue + "/" + instance.workflow_name;
+    if (instance.version) nobody += " at version " + *instance.version;
+    else if (instance.draining) nobody += " but those of versions that drain";
+  }
   const std::string waits = waits_for(timers, open_waits(history), open_children(history), open_tasks(tasks));
   if (waits.empty()) return nobody.empty() ? "is ready: the next free worker takes it" : "is ready, but " + nobody;
   return nobody.empty() ? waits : waits + "; then " + nobody;

@@ -20,7 +20,9 @@ struct PendingTimer {
 struct Instance {
   std::string instance_id, workflow_name, queue, status;
   std::optional<std::string> worker, note;
-  bool served = false;  // a live worker serves its workflow
+  bool served = false;  // a live worker may take it
+  std::optional<std::string> version = {};  // it is pinned to
+  bool draining = false;  // not pinned, and workers that serve its workflow are of versions that drain
 };
 
 struct PendingTask {  // a queued activity that has not ended

@@ -17,9 +17,9 @@ std::optional<std::string> maybe(const pg::Rows& rows, int row, int column) {
 }
 
 void print_list(const pg::Rows& rows) {
-  Table table({"INSTANCE", "WORKFLOW", "QUEUE", "STATUS", "WORKER", "CREATED", "FINISHED", "NOTE"});
+  Table table({"INSTANCE", "WORKFLOW", "QUEUE", "VERSION", "STATUS", "WORKER", "CREATED", "FINISHED", "NOTE"});
   for (int i = 0; i < rows.size(); ++i) {
-    table.add({rows.str(i, 0), rows.str(i, 1), rows.str(i, 2), rows.str(i, 3), maybe(rows, i, 4).value_or("-"),
+    table.add({rows.str(i, 0), rows.str(i, 1), rows.str(i, 2), maybe(rows, i, 8).value_or("-"), rows.str(i, 3), maybe(rows, i, 4).value_or("-"),
                rows.str(i, 5), maybe(rows, i, 6).value_or("-"), shorten(maybe(rows, i, 7).value_or(""), 60)});
   }
   std::printf("%s", table.text().c_str());
@@ -32,6 +32,7 @@ void print_list_json(const pg::Rows& rows) {
                             .text("instance_id", rows.str(i, 0))
                             .text("workflow_name", rows.str(i, 1))
                             .text("queue", rows.str(i, 2))
+                            .text("version", maybe(rows, i, 8))
                             .text("status", rows.str(i, 3))
                             .text("worker", maybe(rows, i, 4))
                             .text("created_at", rows.str(i, 5))
@@ -71,7 +72,9 @@ Result<Shown> read(pg::Blocking& db, const std::string& id, bool with_archive) {
                        .status = instance->str(0, 3),
                        .worker = maybe(*instance, 0, 8),
                        .note = maybe(*instance, 0, 7),
-                       .served = instance->boolean(0, 11)};
+                       .served = instance->boolean(0, 11),
+                       .version = maybe(*instance, 0, 14),
+                       .draining = instance->boolean(0, 15)};
   std::vector<PendingTimer> pending;
   for (int i = 0; i < timers->size(); ++i) pending.push_back({timers->str(i, 1), timers->str(i, 2)});
   std::vector<Step> steps;
@@ -108,6 +111,7 @@ void print_show(const Shown& shown) {
       {"instance", maybe(row, 0, 0)},
       {"workflow", maybe(row, 0, 1)},
       {"queue", maybe(row, 0, 2)},
+      {"version", maybe(row, 0, 14)},
       {"status", maybe(row, 0, 3)},
       {"generation", row.int32(0, 12) == 0 ? std::nullopt : maybe(row, 0, 12)},
       {"why", shown.why},
@@ -115,7 +119,7 @@ void print_show(const Shown& shown) {
       {"finished", maybe(row, 0, 10)},
       {"worker", maybe(row, 0, 8)},
       {"note", maybe(row, 0, 7)},
-      {"served", row.boolean(0, 11) ? "yes" : "no: no living worker serves this workflow"},
+      {"served", row.boolean(0, 11) ? "yes" : "no: no living worker serves this workflow" + (row.is_null(0, 14) ? std::string() : " at version " + row.str(0, 14))},
       {"progress", maybe(row, 0, 13)},
       {"input", maybe(row, 0, 4)},
       {"output", maybe(row, 0, 5)},
@@ -194,6 +198,7 @@ void print_show_json(const Shown& shown) {
   object.text("instance_id", row.str(0, 0))
       .text("workflow_name", row.str(0, 1))
       .text("queue", row.str(0, 2))
+      .text("version", maybe(row, 0, 14))
       .text("status", row.str(0, 3))
       .number("generation", row.int64(0, 12))
       .text("why", shown.why)
@@ -270,7 +275,8 @@ std::string numbers_json(const std::vector<std::string>& names, const pg::Rows& 
 
 int list(const Globals& globals, const ListOptions& options) {
   return with_database("list", globals, [&](pg::Blocking& db, const proc::Config&) -> Result<int> {
-    const auto rows = db.query(sql::cli::list_instances, pg::Params(options.status, options.name, options.limit, options.before));
+    const auto rows = db.query(sql::cli::list_instances,
+                               pg::Params(options.status, options.name, options.limit, options.before, options.version));
     if (!rows) return tl::unexpected(Error(rows.error()).within("list"));
     if (rows->empty() && options.before) {
       const auto there = db.query(sql::cli::show_instance, pg::Params(*options.before));

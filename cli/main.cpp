@@ -87,6 +87,7 @@ void add_look(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
   list->add_option("--status", listing.status, "only these")
       ->check(CLI::IsMember({"running", "completed", "failed", "cancelled", "stuck", "compensating"}));
   list->add_option("--name", listing.name, "only this workflow");
+  list->add_option("--version", listing.version, "only what is pinned to this version");
   list->add_option("--limit", listing.limit, "at most so many")->check(CLI::Range(1, 100000))->capture_default_str();
   list->add_option("--before", listing.before, "the next page: only those that come after this instance in the list");
   list->add_flag("--json", listing.json, "print JSON");
@@ -118,6 +119,27 @@ void add_look(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
       ->capture_default_str();
   channels->add_flag("--json", channel_listing.json, "print JSON");
   channels->callback([&] { chosen = [&] { return cli::channels(globals, channel_listing); }; });
+}
+
+void add_versions(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {
+  static bool json = false;
+  auto* versions = app.add_subcommand("versions", "list versions: their workers, the instances pinned to them, which drain");
+  versions->add_flag("--json", json, "print JSON");
+  versions->callback([&] { chosen = [&] { return cli::versions(globals, json); }; });
+
+  static std::string version, id;
+  auto* drain = app.add_subcommand("drain-version", "workers of a version take nothing new, and go on with what is pinned to it");
+  drain->add_option("VERSION", version, "as the workers have it")->required();
+  drain->callback([&] { chosen = [&] { return cli::drain_version(globals, version); }; });
+
+  auto* resume = app.add_subcommand("resume-version", "workers of a version that drains take new instances again");
+  resume->add_option("VERSION", version, "as the workers have it")->required();
+  resume->callback([&] { chosen = [&] { return cli::resume_version(globals, version); }; });
+
+  auto* set = app.add_subcommand("set-version", "pin an instance to another version");
+  set->add_option("ID", id, "the instance")->required();
+  set->add_option("VERSION", version, "the version whose workers go on with it")->required();
+  set->callback([&] { chosen = [&] { return cli::set_version(globals, id, version); }; });
 }
 
 void add_schedule(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {
@@ -231,6 +253,7 @@ int main(int argc, char** argv) {
   migrate->callback([&] { chosen = [&] { return cli::migrate(globals); }; });
   add_work(app, globals, chosen);
   add_look(app, globals, chosen);
+  add_versions(app, globals, chosen);
   add_schedule(app, globals, chosen);
   add_control(app, globals, chosen);
 

@@ -49,7 +49,8 @@ namespace romancy::resumer {
 
 class Resumer final : public proc::Service {
  public:
-  Resumer(proc::Process& process, const Registry& registry, std::shared_ptr<Hooks> hooks = {});
+  // version: of the program's code; empty: none.
+  Resumer(proc::Process& process, const Registry& registry, std::shared_ptr<Hooks> hooks = {}, std::string version = {});
   ~Resumer() override;
 
   void start() override;
@@ -125,6 +126,7 @@ class Resumer final : public proc::Service {
   const proc::Config& config_;
   proc::Slot slot_;
   const Registry& registry_;
+  const std::string version_;
   const Observer observer_;
   pg::KeptConn conn_;
   RunStore store_;
@@ -159,7 +161,7 @@ class Resumer final : public proc::Service {
   std::unique_ptr<ActivityPool> pool_;    // last: its threads end first
 };
 
-// The channels (and the group) a program with these workflows subscribes to.
-proc::Subscription subscription_of(const Registry& registry);
+// The channels (and the group) a program with these workflows, of this version, subscribes to.
+proc::Subscription subscription_of(const Registry& registry, const std::string& version = {});
 
 }  // namespace romancy::resumer

@@ -15,6 +15,8 @@ std::string name_of(const Json& value) { return value.is_string() ? value.get<st
 
 std::string micros(std::chrono::milliseconds value) { return std::to_string(value.count()) + " milliseconds"; }
 
+std::optional<std::string> or_null(const std::string& text) { return text.empty() ? std::nullopt : std::optional(text); }
+
 // An answer of ours that does not parse is a bug of ours, whatever the parser called it.
 template <class T>
 Result<T> ours(Result<T> parsed) {
@@ -68,7 +70,7 @@ void RunStore::start_session(std::int64_t session, const std::string& worker, co
                              const std::vector<std::string>& workflows, std::chrono::milliseconds timeout,
                              const std::vector<std::int64_t>& former, Reply<std::vector<Route>> reply) {
   conn_.query(sql::resumer::start_session,
-              pg::Params(session, worker, "resumer", queues, workflows, micros(timeout), former),
+              pg::Params(session, worker, "resumer", queues, workflows, micros(timeout), former, or_null(version_)),
               [reply = std::move(reply)](Result<pg::Rows> rows) {
                 if (!rows) return reply(tl::unexpected(std::move(rows.error()).within("start_session")));
                 std::vector<Route> routes;
@@ -157,7 +159,7 @@ void RunStore::claim(std::int64_t session, const std::vector<std::int64_t>& rout
 void RunStore::commit(std::int64_t session, const std::vector<const CommitItem*>& items, int inbox_limit,
                       Reply<std::vector<Committed>> reply) {
   static_cast<void>(ROMANCY_TEST_POINT("resumer.commit.before"));
-  conn_.query(sql::resumer::commit_runs, commit_params(session, items, inbox_limit),
+  conn_.query(sql::resumer::commit_runs, commit_params(session, items, inbox_limit, version_),
               [reply = std::move(reply), size = items.size()](Result<pg::Rows> rows) {
                 static_cast<void>(ROMANCY_TEST_POINT("resumer.commit.after"));
                 if (!rows) return reply(tl::unexpected(std::move(rows.error()).within("commit_runs")));
@@ -197,7 +199,8 @@ void RunStore::read_seen(std::int64_t session, const CommitItem& lease, const st
               });
 }
 
-pg::Params commit_params(std::int64_t session, const std::vector<const CommitItem*>& items, int inbox_limit) {
+pg::Params commit_params(std::int64_t session, const std::vector<const CommitItem*>& items, int inbox_limit,
+                         const std::string& version) {
   using Text = std::vector<std::string>;
   using Int = std::vector<int>;
   using Big = std::vector<std::int64_t>;
@@ -325,7 +328,7 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
                     c.run, c.op, c.id, c.workflow, c.queue, c.input, c.follows,            //
                     cancel.run, cancel.id, cancel.reason, p.run, p.value,                               //
                     q.run, q.op, q.activity, q.queue, q.input, q.key, q.policy,                            //
-                    stop.run, stop.op, stop.wanted, inbox_limit);
+                    stop.run, stop.op, stop.wanted, inbox_limit, or_null(version));
 }
 
 }  // namespace romancy::resumer

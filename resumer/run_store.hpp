@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/result.hpp"
@@ -69,7 +70,8 @@ class RunStore {
   template <class T>
   using Reply = std::function<void(Result<T>)>;
 
-  explicit RunStore(pg::Conn& conn) : conn_(conn) {}
+  // version: that of this worker, to which its commits pin what is not pinned; empty: none.
+  RunStore(pg::Conn& conn, std::string version) : conn_(conn), version_(std::move(version)) {}
 
   void start_session(std::int64_t session, const std::string& worker, const std::vector<std::string>& queues,
                      const std::vector<std::string>& workflows, std::chrono::milliseconds timeout,
@@ -89,11 +91,13 @@ class RunStore {
 
  private:
   pg::Conn& conn_;
+  const std::string version_;
 };
 
 // Pure, unit-tested: the JSON of the answers, and the arrays of a batch.
 Result<std::vector<InboxRow>> parse_inbox(std::string_view json);
 Result<std::vector<HistoryRow>> parse_history(std::string_view json);
-pg::Params commit_params(std::int64_t session, const std::vector<const CommitItem*>& items, int inbox_limit);
+pg::Params commit_params(std::int64_t session, const std::vector<const CommitItem*>& items, int inbox_limit,
+                         const std::string& version = {});
 
 }  // namespace romancy::resumer

@@ -43,29 +43,32 @@ std::string digest_of(const std::string& text) {
 
 }  // namespace
 
-proc::Subscription subscription_of(const Registry& registry) {
-  // Each program is its own group: programs with the same workflows share, others get their own hints.
+proc::Subscription subscription_of(const Registry& registry, const std::string& version) {
+  // Each program is its own group: programs with the same workflows share, others get their own hints. Two versions of one
+  // may not share: the one a hint goes to may not be the one that may act on it.
   std::set<std::string> names;
   for (const WorkflowRef* workflow : registry.workflows()) names.insert(workflow->queue() + "/" + workflow->name());
   std::string group;
   for (const std::string& name : names) group += (group.empty() ? "" : ",") + name;
+  if (!version.empty()) group = "version " + std::to_string(version.size()) + ":" + version + "," + group;
   if (group.size() > kLongestGroup) group = "workflows:" + digest_of(group);
   if (registry.queues().empty()) return {"resumer", group, {proc::kWorkflowResumable}, std::nullopt};
   return {"resumer", group, {proc::kWorkflowResumable, proc::kActivityTask}, std::nullopt};
 }
 
-Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_ptr<Hooks> hooks)
+Resumer::Resumer(proc::Process& process, const Registry& registry, std::shared_ptr<Hooks> hooks, std::string version)
     : process_(process),
       config_(process.config()),
       slot_(process.slot()),
       registry_(registry),
+      version_(std::move(version)),
       observer_(std::move(hooks)),
       conn_(process.loop(), connection_of(config_), Backoff(config_.reconnect_delay, config_.reconnect_delay_max),
             {.on_up = [this] { connected(); }, .on_down = [this](const Error& why) { session_lost(why); }, .on_notification = {}}),
-      store_(conn_.conn()),
+      store_(conn_.conn(), version_),
       commits_(process.loop(), store_, slot_, config_.max_workflows, config_.max_messages),
       cache_(config_.cache_instances),
-      hub_(process.loop(), config_.hub_path(), subscription_of(registry),
+      hub_(process.loop(), config_.hub_path(), subscription_of(registry, version_),
            {.on_wake =
                 [this](std::string_view channel, std::string_view payload) {
                   if (channel == proc::kActivityTask) return tasks_.hint();
@@ -172,7 +175,7 @@ void Resumer::session_started(const std::vector<Route>& routes) {
   for (const Route& route : routes) routes_.push_back(route.id);
   routes_.push_back(kChannelsRoute);
   marks_.assign(routes_.size(), "0");
-  log::info("session started", {{"session_id", session_}, {"workflows", routes.size()}});
+  log::info("session started", {{"session_id", session_}, {"workflows", registry_.workflows().size()}, {"version", version_}});
   commits_.session(session_);
   if (!process_.once()) hub_.session(session_);
   beat_answered_ = std::chrono::steady_clock::now();

@@ -140,6 +140,7 @@ void Child::spawn_it() {
   set(proc::kEnvSlot, std::to_string(component_.slot));
   set(proc::kEnvParent, std::to_string(::getpid()));
   if (!around_.config.path.empty()) set(proc::kEnvConfig, around_.config.path);
+  if (!component_.version.empty()) set(proc::kEnvVersion, component_.version);
   if (!around_.in_effect.empty()) set(proc::kEnvInEffect, around_.in_effect);
   program.control_fd = theirs.get();
   program.board_fd = around_.board.fd();
@@ -316,6 +317,7 @@ Json Child::hand_over() const {
           {"kind", static_cast<int>(component_.kind)},
           {"command", component_.command},
           {"slot", component_.slot},
+          {"version", component_.version},
           {"state", static_cast<int>(state_)},
           {"pid", pid_},
           {"control", control_ ? control_->fd() : -1},
@@ -344,7 +346,8 @@ std::vector<int> Child::descriptors() const {
 Result<std::unique_ptr<Child>> Child::take_over(const Surroundings& around, const Json& handed) try {
   auto child = std::make_unique<Child>(
       around, Component{handed.at("name"), static_cast<Kind>(handed.at("kind").get<int>()),
-                        handed.at("command").get<std::vector<std::string>>(), handed.at("slot").get<int>()});
+                        handed.at("command").get<std::vector<std::string>>(), handed.at("slot").get<int>(),
+                        handed.value("version", "")});
   child->state_ = static_cast<ChildState>(handed.at("state").get<int>());
   child->pid_ = handed.at("pid").get<int>();
   child->starts_ = handed.at("starts").get<int>();

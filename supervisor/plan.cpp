@@ -17,7 +17,7 @@ std::vector<Component> plan(const proc::Config& config, const std::string& bin_d
   int slot = kFirstResumerSlot;
   for (const auto& resumer : config.resumers) {
     for (int n = 1; n <= resumer.processes; ++n) {
-      components.push_back({resumer.name + "." + std::to_string(n), Kind::resumer, resumer.command, slot++});
+      components.push_back({resumer.name + "." + std::to_string(n), Kind::resumer, resumer.command, slot++, resumer.version});
     }
   }
   return components;

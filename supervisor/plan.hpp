@@ -15,6 +15,7 @@ struct Component {
   Kind kind;
   std::vector<std::string> command;  // absolute path, then arguments
   int slot;                          // of the status board; the same for the same place in the configuration
+  std::string version = {};          // of a resumer's code; empty: it says so itself
 };
 
 // Listener (unless listener.enabled = false), timer, relay (if relay.enabled), resumers in the order of the file.

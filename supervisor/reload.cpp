@@ -100,7 +100,8 @@ Json Supervisor::apply(const proc::Config& after) {
     auto left = std::find_if(leaving_.begin(), leaving_.end(), same);
     if (found != children_.end()) {
       Child& child = **found;
-      const bool other = (readers & reader_of(component.kind)) != 0 || child.component().command != component.command;
+      const bool other = (readers & reader_of(component.kind)) != 0 || child.component().command != component.command ||
+                         child.component().version != component.version;
       const std::string name = component.name;
       child.change(std::move(component));
       child.reloaded();

@@ -108,9 +108,10 @@ bool send_signal(pid_t pid, const UniqueFd& pidfd, int signal) {
 }
 
 std::vector<std::string> plain_environment() {
-  const std::array<std::string_view, 11> ours = {
+  const std::array<std::string_view, 12> ours = {
       proc::kEnvConfig, proc::kEnvInEffect, proc::kEnvComponent, proc::kEnvControl, proc::kEnvSlot, proc::kEnvHub,
-      proc::kEnvParent, kEnvHandover,       "NOTIFY_SOCKET",     "WATCHDOG_USEC",   "WATCHDOG_PID"};
+      proc::kEnvParent, proc::kEnvVersion,  kEnvHandover,        "NOTIFY_SOCKET",   "WATCHDOG_USEC",
+      "WATCHDOG_PID"};
   std::vector<std::string> out;
   for (char** entry = environ; *entry; ++entry) {
     const std::string_view text = *entry;

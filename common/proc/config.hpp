@@ -22,6 +22,7 @@ struct ResumerEntry {                // one [[resumer]] of the configuration
   std::string name = "worker";       // components are called name.1, name.2 ..
   std::vector<std::string> command;  // absolute path of the user's program, then its arguments
   int processes = 1;                 // 1 to 32
+  std::string version = {};          // of the program's code, in ROMANCY_WORKER_VERSION; empty: what the program says
 };
 
 struct Config {

@@ -50,6 +50,8 @@ bool is_resumer_name(const std::string& text) {
          text != "timer" && text != "relay" && text != "all" && std::all_of(text.begin(), text.end(), word);
 }
 
+bool is_version(const std::string& text) { return text.size() <= 255 && printable(text); }
+
 using S = std::string;
 
 constexpr Readers kConsumers = kReadByTimer | kReadByRelay | kReadByResumer;
@@ -263,6 +265,11 @@ const Setting kSettings[] = {
   {.section = kResumerSection, .key = "processes", .member = &ResumerEntry::processes,
    .readers = kSupervisor, .fallback = std::int64_t{1},
    .lowest = 1, .highest = 32, .sentence = "How many of them to run."},
+  {.section = kResumerSection, .key = "version", .member = &ResumerEntry::version,
+   .readers = kSupervisor, .fallback = S(""),
+   .allowed = "empty or 1 to 255 bytes without control characters", .fits = is_version,
+   .sentence = "The version of its code, to which the workflows it begins are pinned; empty: what the program says "
+               "of itself (docs/versions.md)."},
 };
 // clang-format on
 

@@ -19,6 +19,7 @@ inline constexpr const char* kEnvControl = "ROMANCY_CONTROL";
 inline constexpr const char* kEnvSlot = "ROMANCY_SLOT";
 inline constexpr const char* kEnvHub = "ROMANCY_HUB";
 inline constexpr const char* kEnvParent = "ROMANCY_PARENT_PID";    // checked against getppid() after PR_SET_PDEATHSIG
+inline constexpr const char* kEnvVersion = "ROMANCY_WORKER_VERSION";  // workers: the version of their code; also by hand
 
 // Words on the control socket, one a line. Child to supervisor: "ready" once it does its work; "trouble TEXT": what keeps it
 // from its work, for `romancy status`, "trouble " when nothing does any more. Supervisor to child:

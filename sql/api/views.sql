@@ -5,7 +5,7 @@
 -- and a name that stands twice in routes does not double a row.
 
 DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, activity_tasks, channels,
-  timers, outbox_events, workers, workflow_schedules, workflow_statistics, activity_statistics;
+  timers, outbox_events, workers, worker_versions, workflow_schedules, workflow_statistics, activity_statistics;
 
 -- Index for one instance: pk of instances, pk of history, routes_id. For a list: none but routes_id.
 CREATE VIEW workflow_instances AS
@@ -28,6 +28,7 @@ SELECT i.instance_id,
        (SELECT p.value FROM progress p WHERE p.instance_id = i.instance_id) AS progress,
        i.generation - i.first_generation AS generation,
        i.first_generation,
+       i.version,
        (SELECT s.worker FROM sessions s WHERE s.session_id = i.session_id) AS worker,
        i.created_at,
        i.finished_at
@@ -124,7 +125,8 @@ SELECT o.event_id,
        o.last_error
   FROM outbox o;
 
--- workflows: '<queue>/<workflow_name>'. leases: found through the claim journal, so instances are not read whole.
+-- workflows: '<queue>/<workflow_name>'. version: of its code, if it has one; draining: it takes only what is pinned to that.
+-- leases: found through the claim journal, so instances are not read whole.
 CREATE VIEW workers AS
 SELECT s.session_id,
        s.worker,
@@ -132,6 +134,8 @@ SELECT s.session_id,
        ARRAY(SELECT n.queue || '/' || n.workflow_name
                FROM (SELECT DISTINCT r.queue, r.workflow_name FROM routes r WHERE r.route_id = ANY (s.routes)) n
               ORDER BY n.queue, n.workflow_name) AS workflows,
+       s.version,
+       EXISTS (SELECT FROM draining_versions d WHERE d.version = s.version) AS draining,
        s.started_at,
        s.expires_at,
        (SELECT count(*)
@@ -139,6 +143,24 @@ SELECT s.session_id,
          WHERE i.instance_id = ANY (ARRAY(SELECT unnest(c.ids) FROM claims c WHERE c.session_id = s.session_id))
            AND i.session_id = s.session_id) AS leases
   FROM sessions s;
+
+-- Versions that somebody runs, that active instances are pinned to, or that drain. workers: living ones; instances: active
+-- ones (running, compensating or stuck) that are pinned to it; draining_since: NULL: it does not drain.
+-- Index: none, it reads instances whole.
+CREATE VIEW worker_versions AS
+SELECT v.version,
+       (SELECT count(*) FROM sessions s WHERE s.version = v.version) AS workers,
+       coalesce(max(v.instances), 0) AS instances,
+       (SELECT d.since FROM draining_versions d WHERE d.version = v.version) AS draining_since
+  FROM (SELECT i.version, count(*) AS instances
+          FROM instances i
+         WHERE i.version IS NOT NULL AND i.status IN (1, 5, 6)
+         GROUP BY i.version
+        UNION ALL
+        SELECT s.version, 0 FROM sessions s WHERE s.version IS NOT NULL
+        UNION ALL
+        SELECT d.version, 0 FROM draining_versions d) v
+ GROUP BY v.version;
 
 -- next_tick: NULL when it is paused, or when no timer has seen it yet. last_status: of last_instance_id; NULL when that was
 -- removed. Index for one schedule: pk of schedules, pk of instances.

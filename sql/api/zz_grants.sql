@@ -35,7 +35,7 @@ BEGIN
       v_client);
     EXECUTE format(
       'GRANT SELECT ON workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, activity_tasks, channels, '
-      'timers, outbox_events, workers, workflow_schedules, workflow_statistics, activity_statistics, schema_version TO %I',
+      'timers, outbox_events, workers, worker_versions, workflow_schedules, workflow_statistics, activity_statistics, schema_version TO %I',
       v_client);
   END IF;
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_worker) THEN
@@ -46,7 +46,7 @@ BEGIN
     EXECUTE format('GRANT INSERT ON routes, history TO %I', v_worker);
     EXECUTE format(
       'GRANT INSERT, UPDATE, DELETE ON sessions, stuck, claims, inbox, pokes, deadlines, subscriptions, '
-      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox, children, progress, result_waits, tasks, task_stops TO %I',
+      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox, children, progress, result_waits, tasks, task_stops, draining_versions TO %I',
       v_worker);
     EXECUTE format('GRANT UPDATE ON instances, schedules TO %I', v_worker);
   END IF;

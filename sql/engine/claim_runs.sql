@@ -13,8 +13,9 @@
 -- fresh: this session also held it last, so its memory has the history: history is NULL. left_behind: rows marked seen.
 -- Route 0 is that of the channels: its pokes say "look at this channel", and are matched first (match_channels), so
 -- that the instances which got a message can be leased by this very claim; the others are hinted.
--- An instance whose route is not among these (its id was removed, and started again elsewhere, since the poke was
--- written) gets a poke where it is now.
+-- An instance whose route is not among these (since the poke was written it was pinned to a version, or lost its pin, or
+-- its id was removed and started again elsewhere) gets a poke where it is now.
+-- A session whose version is draining asks only the routes of what is pinned; for the others their marks stay.
 -- A mark is where the scan of its route may begin: no poke below it can appear any more. It comes from a plain read,
 -- never from what SKIP LOCKED returned (H14).
 --
@@ -41,6 +42,7 @@ DECLARE
   c_most_at_once CONSTANT int := 1000;
   c_most_channels CONSTANT int := 256;
   c_suspected CONSTANT int := 2;  -- crashes; the same number as in free_session and the resumer
+  v_drains boolean;
   v_marks xid8[];
   v_open boolean[];         -- routes that may have more
   v_first int;              -- where a pass begins: no route starves behind another
@@ -73,7 +75,20 @@ BEGIN
   PERFORM need_read_committed('claim_runs');
   PERFORM set_config('synchronous_commit', 'off', true);
 
-  SELECT array_agg(least(pg_snapshot_xmin(pg_current_snapshot()), first.xid) ORDER BY a.n),
+  v_drains := (SELECT true FROM draining_versions d
+                WHERE d.version = (SELECT s.version FROM sessions s WHERE s.session_id = v_session));
+  IF v_drains THEN
+    v_routes := ARRAY(SELECT CASE WHEN a.id = 0 OR (SELECT r.version FROM routes r WHERE r.route_id = a.id LIMIT 1) <> ''
+                                  THEN a.id
+                                  ELSE -1  -- nobody's
+                             END
+                        FROM unnest(v_routes) WITH ORDINALITY a (id, n)
+                       ORDER BY a.n);
+  END IF;
+
+  SELECT array_agg(CASE WHEN a.route_id = -1 THEN a.mark
+                        ELSE least(pg_snapshot_xmin(pg_current_snapshot()), first.xid)
+                   END ORDER BY a.n),
          array_agg(first.xid IS NOT NULL ORDER BY a.n)
     INTO v_marks, v_open
     FROM unnest(v_routes, $3::xid8[]) WITH ORDINALITY a (route_id, mark, n)

@@ -15,6 +15,9 @@
 --      it before unpark(), which looks for it; and no matcher gives it anything meanwhile. Status 7 continues as new, and lets go without looking too, because it
 --      appended: the history goes to the archive, what belonged to its operations (timers, waits, and what came of
 --      them) goes away, and a start row with the next input comes. Messages, subscriptions and groups stay.
+-- version: that of the session. The first commit that records something pins the instance to it: version and route
+-- change together, under the lock, and a poke that was written for the route before is found by whoever serves that one
+-- (claim_runs), or by forward_pokes. Continuing as new lifts the pin; what is parked has begun nothing, and is not pinned.
 -- t_after_us or t_at: a timer due so long after this commit, or at that moment. Of a subscription or a membership
 -- changed twice the last word counts. Messages to finished or unknown targets are dropped: the workflow cannot know
 -- better. back: messages of competing channels that nobody here waits for, for another receiver. A wait for such a
@@ -50,7 +53,7 @@ CREATE OR REPLACE FUNCTION commit_runs(
   p_run int[], p_value text[],
   q_run int[], q_op int[], q_activity text[], q_queue text[], q_input text[], q_key text[], q_policy text[],
   stop_run int[], stop_op int[], stop_wanted boolean[],
-  inbox_limit int)
+  inbox_limit int, version text DEFAULT NULL)
 RETURNS TABLE (run int, accepted boolean, released boolean, inbox jsonb, clock_us bigint)
 LANGUAGE plpgsql VOLATILE AS
 $$
@@ -65,6 +68,8 @@ DECLARE
   v_recurred text[];  -- accepted, continuing as new
   v_message record;
   v_hints bigint;     -- counted for nobody: a way to send them
+  v_version ALIAS FOR $72;
+  v_told int[];       -- positions that record something: an instance of these that is not pinned is pinned
 BEGIN
   PERFORM need_read_committed('commit_runs');
   IF current_setting('synchronous_commit') = 'off' THEN
@@ -302,7 +307,10 @@ BEGIN
          AND x.kind = 19
          AND statuses[x.run] = 7;
       INSERT INTO pokes (route_id, instance_id)
-      SELECT i.route_id, i.instance_id
+      SELECT CASE WHEN i.version IS NULL THEN i.route_id
+                  ELSE (SELECT route_id(r.queue, r.workflow_name) FROM routes r WHERE r.route_id = i.route_id LIMIT 1)
+             END,
+             i.instance_id
         FROM instances i
        WHERE i.instance_id = ANY (v_recurred);
       PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))
@@ -322,6 +330,10 @@ BEGIN
     END IF;
   END IF;
 
+  IF v_version IS NOT NULL THEN
+    v_told := ARRAY(SELECT DISTINCT x FROM unnest(h_run) x);
+  END IF;
+
   -- 3. Look and let go.
   RETURN QUERY
   WITH done AS (
@@ -335,6 +347,18 @@ BEGIN
              WHEN (SELECT true FROM inbox b WHERE b.instance_id = x.id AND NOT b.seen LIMIT 1) THEN v_session
            END,
            last_session = CASE WHEN x.status <> 7 THEN v_session END,  -- the next generation is in nobody's memory
+           version = CASE
+             WHEN x.status = 7 THEN NULL
+             WHEN i.version IS NULL AND x.status <> 5 AND x.pos = ANY (v_told) THEN v_version
+             ELSE i.version
+           END,
+           route_id = CASE
+             WHEN x.status = 7 AND i.version IS NOT NULL THEN
+               (SELECT route_id(r.queue, r.workflow_name) FROM routes r WHERE r.route_id = i.route_id LIMIT 1)
+             WHEN i.version IS NULL AND x.status NOT IN (5, 7) AND x.pos = ANY (v_told) THEN
+               (SELECT route_id(r.queue, r.workflow_name, v_version) FROM routes r WHERE r.route_id = i.route_id LIMIT 1)
+             ELSE i.route_id
+           END,
            finished_at = CASE WHEN x.status IN (2, 3, 4) THEN clock_timestamp() END
       FROM unnest(ids, statuses, releases, notes) WITH ORDINALITY x (id, status, release, note, pos)
      CROSS JOIN LATERAL (SELECT r.ctid AS row FROM instances r WHERE r.instance_id = x.id OFFSET 0) held

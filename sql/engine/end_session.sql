@@ -52,7 +52,9 @@ $$;
 -- and a hung claim, never wait for each other.
 -- Callers: timer, in each sweep, and not before one time-out has passed since its own (re)connect: after an outage of
 -- the database everybody looks expired. Commit: asynchronous.
--- Index: none, there are as many rows as processes. Locks: sessions (skip locked) in id order, then free_session().
+-- Then looks after routes whose workers are all gone (forward_pokes).
+-- Index: none, there are as many rows as processes. Locks: sessions (skip locked) in id order, then free_session();
+-- forward_pokes().
 CREATE OR REPLACE FUNCTION reap_sessions(try_locks boolean)
 RETURNS TABLE (session_id bigint, worker text, freed int)
 LANGUAGE plpgsql VOLATILE AS
@@ -76,5 +78,6 @@ BEGIN
     RETURN QUERY
     SELECT v_candidate.session_id, v_candidate.worker, free_session(v_candidate.session_id, true);
   END LOOP;
+  PERFORM forward_pokes();
 END
 $$;

@@ -72,6 +72,12 @@ $$
      AND NOT EXISTS (SELECT FROM task_stops s WHERE s.task_id = t.task_id)
      AND NOT EXISTS (SELECT FROM instances i WHERE i.instance_id = t.instance_id AND i.status IN (1, 5, 6))
   UNION ALL
+  SELECT 'I13: the route of an instance is that of its version, also where it is listed as stuck', i.instance_id,
+         'version ' || coalesce(i.version, '(none)')
+    FROM instances i
+   WHERE (SELECT r.version FROM routes r WHERE r.route_id = i.route_id LIMIT 1) <> coalesce(i.version, '')
+      OR i.status = 5 AND (SELECT p.route_id FROM stuck p WHERE p.instance_id = i.instance_id) <> i.route_id
+  UNION ALL
   SELECT 'I8: a message that has to be sent on implies a channel poke', m.channel, 'message ' || m.message_id
     FROM (SELECT d.channel, d.message_id FROM deferred_messages d
           UNION ALL

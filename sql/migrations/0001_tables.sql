@@ -18,12 +18,21 @@ CREATE TABLE schema_version (
 -- computed from its names (route_id); this is the dictionary that leads back. Two rows say no more than one: a unique
 -- index would let a worker wait for the application that was the first to name a workflow and is still busy. There are
 -- never more rows a route than transactions that were open when the first of them committed.
+-- version: of the instances that are pinned to it (docs/adr/0012); '': of those that are not.
 CREATE TABLE routes (
   route_id      bigint NOT NULL,
   queue         text   NOT NULL,
-  workflow_name text   NOT NULL
+  workflow_name text   NOT NULL,
+  version       text   NOT NULL DEFAULT ''
 );
 CREATE INDEX routes_id ON routes (route_id);
+
+-- Versions whose workers take no instance that is not pinned to them.
+CREATE TABLE draining_versions (
+  version text        NOT NULL,
+  since   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT draining_versions_pkey PRIMARY KEY (version)
+);
 
 -- One row a living worker process. Leases belong to sessions, so one update renews them all.
 -- fillfactor: heartbeats stay on their page; no index holds expires_at, so they are heap-only.
@@ -32,6 +41,7 @@ CREATE TABLE sessions (
   worker     text        NOT NULL,
   kind       text        NOT NULL,
   routes     bigint[]    NOT NULL,
+  version    text,                  -- of the worker's code, if it has one
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   expires_at timestamptz NOT NULL,
   CONSTRAINT sessions_pkey PRIMARY KEY (session_id),
@@ -50,6 +60,7 @@ CREATE TABLE instances (
   lease_token  bigint      NOT NULL DEFAULT 0,  -- with session_id the fence of every write of a run
   generation   int         NOT NULL DEFAULT 0,  -- counted up by continue-as-new
   first_generation int     NOT NULL DEFAULT 0,  -- the number it began with: see lives
+  version      text,                            -- of the code this generation is pinned to, as the route says too
   note         text,
   created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
   finished_at  timestamptz,

@@ -11,10 +11,13 @@
 namespace romancy::test {
 namespace {
 
+// As a worker does it whose code has a version: more is asked, and the first commit of each instance changes its route.
+const std::string kRoutes = "ARRAY[route_id('default', 'w'), route_id('default', 'w', '2')]";
+
 class Plans : public Storage {
  protected:
   void SetUp() override {
-    a.run(start_session(1));
+    a.run(start_session(1, "{}", "1 hour", "2"));
     c.run(start("new0000"));
     c.run("SELECT create_schedule('tick', 'x', every => '1 minute', overlap => 'queue_one')");
     c.run("VACUUM ANALYZE");
@@ -60,8 +63,8 @@ class Plans : public Storage {
   // All that workers do, for the instances new<first> .. of which `count` are to be claimed.
   void run_everything(int first, int count) {
     const std::string number = std::to_string(count);
-    EXPECT_EQ(planned("SELECT count(*) - 1 FROM claim_runs(1, " + kRoute + ", '{0}', " + number + ", 100)"), number);
-    planned(commit(1, steps(first, count)));
+    EXPECT_EQ(planned("SELECT count(*) - 1 FROM claim_runs(1, " + kRoutes + ", '{0,0}', " + number + ", 100)"), number);
+    planned(commit(1, steps(first, count), 100, "2"));
     planned("SELECT publish('c', '1', target_instance_id => '" + id(first) + "')");
     planned("SELECT publish('news', '1')");
     planned("SELECT * FROM heartbeat_session(1, '1 hour', '{" + id(first) + "}')");
@@ -85,13 +88,18 @@ class Plans : public Storage {
     planned("SELECT heartbeat_activity_task(" + task + "), complete_activity_task(" + task + ", '1')");
     planned("SELECT * FROM expire_tasks(100)");
     planned("SELECT next_task()");
-    planned(commit(1, releases(first, count)));
+    planned(commit(1, releases(first, count), 100, "2"));
     planned("SELECT * FROM reap_sessions(true)");
+    planned(start("moved"));
+    planned("SELECT set_workflow_version('moved', '3')");
+    c.run("INSERT INTO pokes (route_id, instance_id) VALUES (route_id('default', 'w', '3'), '" + id(first) + "')");
+    EXPECT_EQ(planned("SELECT forward_pokes()"), "1");
+    for (const std::string table : {"instances", "inbox", "pokes"}) c.run("DELETE FROM " + table + " WHERE instance_id = 'moved'");
     planned("SELECT end_session(1, true, false)");
     a.run("SELECT pg_advisory_unlock_all()");
-    planned(start_session(1));
-    planned("SELECT count(*) FROM claim_runs(1, " + kRoute + ", '{0}', 1000, 100)");  // these again, and what else there is
-    planned(commit(1, ends(first, count)));
+    planned(start_session(1, "{}", "1 hour", "2"));
+    planned("SELECT count(*) FROM claim_runs(1, " + kRoutes + ", '{0,0}', 1000, 100)");  // these again, and what else there is
+    planned(commit(1, ends(first, count), 100, "2"));
     remove_everything();
   }
   // What the timer removes; nothing but one instance is old enough.
@@ -175,11 +183,11 @@ TEST_F(Plans, MostUpdatesOfInstancesStayOnTheirPage) {
   c.run("DELETE FROM pokes WHERE instance_id = 'new0000'");
   const auto before = updates();
   for (int first = 1; first <= 512; first += 64) {
-    a.run("SELECT count(*) FROM claim_runs(1, " + kRoute + ", '{0}', 64, 100)");
-    a.run(commit(1, steps(first, 64)));
+    a.run("SELECT count(*) FROM claim_runs(1, " + kRoutes + ", '{0,0}', 64, 100)");
+    a.run(commit(1, steps(first, 64), 100, "2"));
     auto last = releases(first, 64);
     for (auto& run : last) run.status = 2;
-    a.run(commit(1, last));
+    a.run(commit(1, last, 100, "2"));
   }
   const auto after = updates();
   const int hot = after.first - before.first, all = after.second - before.second;

@@ -21,5 +21,6 @@ romancy_test(test_sql pg
     ${CMAKE_CURRENT_LIST_DIR}/sessions_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/support_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/timers_outbox_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/versions_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/views_test.cpp
   LIBS romancy_test_support romancy_cron date::date-tz)

@@ -42,7 +42,7 @@ std::string task_policy(const std::string& members) {
 
 }  // namespace
 
-std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox_limit) {
+std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox_limit, const std::string& version) {
   Column ids("text"), tokens("bigint"), statuses("smallint"), releases("boolean"), notes("text");
   Column h_run("int"), h_seq("bigint"), h_op("int"), h_kind("smallint"), h_name("text"), h_data("text");
   Column consumed_run("int"), consumed_id("bigint"), seen_run("int"), seen_id("bigint");
@@ -113,7 +113,7 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
         &stop_wanted}) {
     sql += ", " + column->sql();
   }
-  return sql + ", " + std::to_string(inbox_limit) + ")";
+  return sql + ", " + std::to_string(inbox_limit) + (version.empty() ? "" : ", version => " + quoted(version)) + ")";
 }
 
 std::string claim(std::int64_t session, const std::string& columns, const std::string& mark, int want) {
@@ -126,9 +126,17 @@ std::string claim_summary(std::int64_t session, const std::string& key, const st
          ", " + kRoute + " || 0::bigint, '{" + mark + ",0}', " + std::to_string(want) + ", 100) WHERE instance_id IS NULL";
 }
 
-std::string start_session(std::int64_t session, const std::string& former, const std::string& timeout) {
+std::string claim_at(const std::string& version, std::int64_t session, const std::string& columns, const std::string& marks) {
+  return "SELECT " + columns + " FROM claim_runs(" + std::to_string(session) + ", " + kRoute +
+         " || route_id('default', 'w', " + quoted(version) + ") || 0::bigint, '{" + marks +
+         "}', 100, 100) WHERE instance_id IS NOT NULL ORDER BY instance_id";
+}
+
+std::string start_session(std::int64_t session, const std::string& former, const std::string& timeout,
+                          const std::string& version) {
   return "SELECT route_id, queue, workflow_name FROM start_session(" + std::to_string(session) +
-         ", 'worker', 'resumer', '{default}', '{w}', '" + timeout + "', '" + former + "')";
+         ", 'worker', 'resumer', '{default}', '{w}', '" + timeout + "', '" + former + "'" +
+         (version.empty() ? "" : ", " + quoted(version)) + ")";
 }
 
 std::string start(const std::string& id) { return "SELECT start_workflow('w', '{}', '" + id + "')"; }

@@ -87,7 +87,8 @@ struct Did {
 inline const std::string kRoute = "ARRAY[route_id('default', 'w')]";
 
 // SELECT run, accepted, released, inbox FROM commit_runs(..)
-std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox_limit = 100);
+std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox_limit = 100,
+                   const std::string& version = "");
 // One line a run: its columns, of those that were leased. Asks for kRoute and for that of the channels.
 std::string claim(std::int64_t session, const std::string& columns = "instance_id, lease_token",
                   const std::string& mark = "0", int want = 100);
@@ -95,7 +96,10 @@ std::string claim(std::int64_t session, const std::string& columns = "instance_i
 std::string claim_summary(std::int64_t session, const std::string& key, const std::string& mark = "0", int want = 100);
 // A session that serves workflow 'w' of queue 'default'.
 std::string start_session(std::int64_t session, const std::string& former = "{}",
-                          const std::string& timeout = "1 hour");
+                          const std::string& timeout = "1 hour", const std::string& version = "");
+// The claim of a worker of this version: kRoute, that of what is pinned to the version, and that of the channels.
+std::string claim_at(const std::string& version, std::int64_t session, const std::string& columns = "instance_id, lease_token",
+                     const std::string& marks = "0,0,0");
 std::string start(const std::string& id);
 std::string tell(const std::string& id, const std::string& channel = "c", const std::string& data = "1");
 

@@ -297,6 +297,49 @@ TEST(CliDatabase, ListFiltersAndShowTellsAll) {
   EXPECT_THAT(unknown.err, HasSubstr("nobody"));
 }
 
+TEST(CliDatabase, VersionsAreListedDrainedResumedAndSet) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  for (const char* id : {"a", "b"}) cli.run({"start", "order", "--id", id});
+  EXPECT_EQ(cli.run({"versions", "--json"}).out, "[]\n");
+  EXPECT_EQ(cli.run({"set-version", "a", "v1"}).out, "a is pinned to v1\n");
+  const Said again = cli.run({"set-version", "a", "v1"});
+  EXPECT_EQ(again.exit_code, 1);
+  EXPECT_THAT(again.err, HasSubstr("ID: a is pinned to v1 already"));
+  EXPECT_THAT(cli.run({"set-version", "nobody", "v1"}).err, HasSubstr("instance_id: there is no instance 'nobody'"));
+  EXPECT_EQ(cli.run({"drain-version", "v2"}).out, "v2 drains\n");
+  EXPECT_THAT(cli.run({"drain-version", "v2"}).err, HasSubstr("VERSION: v2 drains already"));
+
+  const json versions = json::parse(cli.run({"versions", "--json"}).out);
+  ASSERT_EQ(versions.size(), 2u);
+  EXPECT_EQ(versions[0], json::parse(R"({"version": "v1", "workers": 0, "instances": 1, "draining_since": null})"));
+  EXPECT_TRUE(versions[1].at("draining_since").is_string());
+  EXPECT_THAT(cli.run({"versions"}).out, StartsWith("VERSION  WORKERS  INSTANCES  DRAINING SINCE\nv1       0        1          -\nv2       0        0          2"));
+
+  const json listed = json::parse(cli.run({"list", "--json", "--version", "v1"}).out);
+  ASSERT_EQ(listed.size(), 1u);
+  EXPECT_EQ(listed[0].at("instance_id"), "a");
+  EXPECT_EQ(listed[0].at("version"), "v1");
+  EXPECT_EQ(json::parse(cli.run({"list", "--json"}).out).size(), 2u);
+  EXPECT_THAT(cli.run({"show", "a"}).out, HasSubstr("no: no living worker serves this workflow at version v1"));
+  EXPECT_THAT(cli.run({"show", "a"}).out, HasSubstr("is ready, but no living worker serves default/order at version v1"));
+  EXPECT_EQ(json::parse(cli.run({"show", "a", "--json"}).out).at("version"), "v1");
+  EXPECT_TRUE(json::parse(cli.run({"show", "b", "--json"}).out).at("version").is_null());
+
+  const auto serve = [&](int session, const std::string& version) {
+    schema.run("INSERT INTO sessions (session_id, worker, kind, routes, version, expires_at) SELECT " + std::to_string(session) +
+               ", 'w', 'resumer', ARRAY[route_id('default', 'order')], '" + version + "', now() + interval '1 hour'");
+  };
+  serve(1, "v2");
+  EXPECT_THAT(cli.run({"show", "b"}).out, HasSubstr("but no living worker serves default/order but those of versions that drain"));
+  EXPECT_EQ(json::parse(cli.run({"show", "a", "--json"}).out).at("served"), false) << "v2 is not v1";
+  EXPECT_EQ(cli.run({"resume-version", "v2"}).out, "v2 goes on\n");
+  EXPECT_THAT(cli.run({"resume-version", "v2"}).err, HasSubstr("VERSION: v2 did not drain"));
+  EXPECT_EQ(json::parse(cli.run({"show", "b", "--json"}).out).at("served"), true);
+  serve(2, "v1");
+  EXPECT_EQ(json::parse(cli.run({"show", "a", "--json"}).out).at("served"), true);
+}
+
 TEST(CliDatabase, ShowPrintsTheStatusValue) {
   const Schema schema;
   Cli cli = cli_on(schema);

@@ -18,7 +18,8 @@ add_executable(scenario_worker
   ${CMAKE_CURRENT_LIST_DIR}/worker/asynchronous.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/children.cpp
   ${CMAKE_CURRENT_LIST_DIR}/worker/reading.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/worker/queued.cpp)
+  ${CMAKE_CURRENT_LIST_DIR}/worker/queued.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/worker/versions.cpp)
 target_link_libraries(scenario_worker PRIVATE romancy_sdk romancy_testing PkgConfig::LIBPQ)
 
 add_library(romancy_test_scenario STATIC ${CMAKE_CURRENT_LIST_DIR}/mode.cpp ${CMAKE_CURRENT_LIST_DIR}/scenario.cpp)
@@ -99,6 +100,7 @@ add_dependencies(test_readme readme_hello)
 own_program(test_own_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/determinism_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/kills_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/versions_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/sizes_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/holders_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/retention_test.cpp

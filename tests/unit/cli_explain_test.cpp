@@ -31,6 +31,16 @@ TEST(Explain, WhichQueuedActivitiesItWaitsForAndWhoHasThem) {
   EXPECT_THAT(explain(instance(), {}, {}, tasks), testing::EndsWith("and for 2 more"));
 }
 
+TEST(Explain, ThatNobodyOfItsVersionIsThere) {
+  Instance pinned = instance();
+  pinned.served = false;
+  pinned.version = "v1";
+  EXPECT_EQ(explain(pinned, {}, {}), "is ready, but no living worker serves default/order at version v1");
+  pinned.version.reset();
+  pinned.draining = true;
+  EXPECT_EQ(explain(pinned, {}, {}), "is ready, but no living worker serves default/order but those of versions that drain");
+}
+
 TEST(Explain, TheFinishedHaveFinished) {
   for (const char* status : {"completed", "failed", "cancelled"})
     EXPECT_EQ(explain(instance(status), {}, {}), "has finished");

@@ -61,6 +61,7 @@ TEST(Config, EveryKindOfValueIsRead) {
     name = "orders"
     command = ["/opt/orders", "--fast"]
     processes = 3
+    version = "2026-11"
     [[resumer]]
     command = ["/opt/other"]
   )", "romancy.toml");
@@ -75,7 +76,9 @@ TEST(Config, EveryKindOfValueIsRead) {
   EXPECT_EQ(config->resumers[0].name, "orders");
   EXPECT_EQ(config->resumers[0].processes, 3);
   EXPECT_THAT(config->resumers[0].command, ::testing::ElementsAre("/opt/orders", "--fast"));
+  EXPECT_EQ(config->resumers[0].version, "2026-11");
   EXPECT_EQ(config->resumers[1].name, "worker");
+  EXPECT_EQ(config->resumers[1].version, "");
 }
 
 TEST(Config, AWrongValueIsRefusedWithFileLineKeyValueAndRange) {

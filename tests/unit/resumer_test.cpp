@@ -43,7 +43,7 @@ TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   second.output.cancels = {{"e", "enough"}};
   const auto params = commit_params(99, {&first, &second}, 100);
   const auto& values = params.values();
-  ASSERT_EQ(values.size(), 71u);
+  ASSERT_EQ(values.size(), 72u);
   EXPECT_EQ(values[0], "99");
   EXPECT_EQ(values[6], "{2}");          // h_run
   EXPECT_EQ(values[12], "{1,1,2}");     // consumed_run
@@ -64,6 +64,8 @@ TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   EXPECT_EQ(values[54], "{t,f}");       // c_follows
   EXPECT_EQ(values[56], R"({"e"})");    // cancel_id
   EXPECT_EQ(values[70], "100");
+  EXPECT_FALSE(values[71]) << "no version";
+  EXPECT_EQ(commit_params(99, {&first}, 100, "v1").values()[71], "v1");
 }
 
 TEST(Engine, MergedOutputsKeepTheOrderOfHistoryAndTheLastStatus) {
@@ -127,6 +129,20 @@ TEST(Engine, AProgramWithManyWorkflowsStillHasAGroupThatTheHubAccepts) {
   EXPECT_LE(subscription_of(many).group.size(), 1024u);
   EXPECT_EQ(subscription_of(many).group, subscription_of(registry_of(200)).group);
   EXPECT_NE(subscription_of(many).group, subscription_of(others).group);
+}
+
+TEST(Engine, TwoVersionsOfAProgramAreTwoGroupsAndItsProcessesOne) {
+  const auto registry_of = [](const std::string& name) {
+    return *Registry::make({workflow(name, [](Context&) -> Task<void> { co_return; })}, {});
+  };
+  const auto w = registry_of("w"), long_name = registry_of(std::string(250, 'w'));
+  EXPECT_EQ(subscription_of(w).group, "default/w");
+  EXPECT_NE(subscription_of(w, "v1").group, subscription_of(w).group);
+  EXPECT_NE(subscription_of(w, "v1").group, subscription_of(w, "v2").group);
+  EXPECT_EQ(subscription_of(w, "v1").group, subscription_of(w, "v1").group);
+  const std::string longest(255, 'v');
+  EXPECT_NE(subscription_of(long_name, longest).group, subscription_of(long_name, longest.substr(1)).group);
+  EXPECT_LE(subscription_of(long_name, longest).group.size(), 1024u);
 }
 
 class Nothing final : public Run {

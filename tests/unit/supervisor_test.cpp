@@ -29,11 +29,13 @@ std::vector<std::string> names(const std::vector<Component>& components) {
 
 TEST(Plan, ListenerFirstThenTimerRelayAndResumersInTheOrderOfTheFile) {
   auto config = proc::default_config();
-  config.resumers = {{"orders", {"/opt/orders", "-x"}, 2}, {"mail", {"/opt/mail"}, 1}};
+  config.resumers = {{"orders", {"/opt/orders", "-x"}, 2, "2026-11"}, {"mail", {"/opt/mail"}, 1}};
   const auto components = plan(config, "/usr/bin");
   EXPECT_THAT(names(components), ElementsAre("listener", "timer", "relay", "orders.1", "orders.2", "mail.1"));
   EXPECT_THAT(components[1].command, ElementsAre("/usr/bin/romancy-timer"));
   EXPECT_THAT(components[4].command, ElementsAre("/opt/orders", "-x"));
+  EXPECT_EQ(components[4].version, "2026-11");
+  EXPECT_EQ(components[5].version, "");
   std::set<int> slots;
   for (const auto& component : components) slots.insert(component.slot);
   EXPECT_EQ(slots.size(), components.size());
@@ -129,12 +131,14 @@ TEST(Spawn, ExitsAreDescribedAsOperatorsReadThem) {
 TEST(Spawn, WhatIsMeantForTheSupervisorStaysWithIt) {
   ::setenv("NOTIFY_SOCKET", "/run/systemd/notify", 1);
   ::setenv(proc::kEnvSlot, "7", 1);
+  ::setenv(proc::kEnvVersion, "v1", 1);
   ::setenv("PGPASSFILE", "/etc/pass", 1);
   const auto environment = plain_environment();
   EXPECT_THAT(environment, Not(Contains(StartsWith("NOTIFY_SOCKET="))));
   EXPECT_THAT(environment, Not(Contains(StartsWith("ROMANCY_SLOT="))));
+  EXPECT_THAT(environment, Not(Contains(StartsWith("ROMANCY_WORKER_VERSION="))));
   EXPECT_THAT(environment, Contains("PGPASSFILE=/etc/pass"));
-  for (const char* name : {"NOTIFY_SOCKET", proc::kEnvSlot, "PGPASSFILE"}) ::unsetenv(name);
+  for (const char* name : {"NOTIFY_SOCKET", proc::kEnvSlot, proc::kEnvVersion, "PGPASSFILE"}) ::unsetenv(name);
 }
 
 TEST(Spawn, AProgramThatIsNotThereIsAnErrorThatNamesIt) {

@@ -19,4 +19,4 @@ SELECT run, accepted, released, inbox, clock_us
          $59::int[], $60::text[],
          $61::int[], $62::int[], $63::text[], $64::text[], $65::text[], $66::text[], $67::text[],
          $68::int[], $69::int[], $70::boolean[],
-         $71::int);
+         $71::int, $72::text);

@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
   add_children(program);
   add_reading(program);
   add_queued(program);
+  add_versions(program);
   if (argc == 3 && std::string_view(argv[1]) == "--replay") {
     const auto replays = romancy::testing::replay_directory(argv[2], program.workflows, program.activities);
     std::cout << replays.text();

@@ -42,3 +42,4 @@ void add_asynchronous(Program& program);
 void add_children(Program& program);
 void add_reading(Program& program);
 void add_queued(Program& program);
+void add_versions(Program& program);
