@@ -377,6 +377,9 @@ void MemoryInstance::commit_tasks(const Output& output) {
     queued.push_back(task);
   }
   for (const TaskStop& taken : output.task_stops) {
+    for (const auto& [id, child] : children) {
+      if (child.op == taken.op) children_left.push_back(id);
+    }
     const auto found = tasks.find(taken.op);
     if (found == tasks.end()) continue;  // it has just ended
     if (found->second.held && taken.wanted) {

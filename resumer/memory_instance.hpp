@@ -105,6 +105,7 @@ class MemoryInstance {
   };
   std::map<std::int32_t, Task> tasks;             // queued, not ended, and wanted
   std::vector<std::int32_t> tasks_left;           // taken back, nobody waits for their end
+  std::vector<std::string> children_left;         // the same, ids of children
   std::vector<TaskStart> queued;                  // every one, in order
   std::map<std::string, OutboxRow> outbox;
   Status status = Status::running;

@@ -107,7 +107,7 @@ struct TaskStart {  // a queued activity: anybody who serves its queue carries i
   std::string policy;  // JSON, as task_pause() in sql/engine/tasks.sql reads it
 };
 
-struct TaskStop {
+struct TaskStop {  // a queued activity that is taken back, or a child that is cancelled, if this operation has one
   std::int32_t op = 0;
   bool wanted = false;  // its result, or its failure, is waited for all the same
 };

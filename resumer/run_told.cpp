@@ -186,7 +186,7 @@ void RunCore::leave(std::int32_t op, const Open& open) {
   // What the code does when it is told a recorded event was committed together with that event.
   if (!own->second.follows || in_replay_) return;
   if (std::erase_if(pending_.children, [&](const ChildStart& start) { return start.op == op; }) == 0)
-    pending_.cancels.push_back({own->second.id, "its parent does not wait for it any more"});
+    pending_.task_stops.push_back({op, false});  // by its operation: should the start be refused, the id is a stranger's
 }
 
 void RunCore::drive() {

@@ -261,6 +261,21 @@ void World::cancel_other(const std::string& id, const std::string& reason) {
   else end_outside(id, detail::failure("WorkflowCancelled", reason), "cancelled");
 }
 
+// By operation: one that was refused is none, and whoever has its id is a stranger.
+void World::stop_child(const Live& by, std::int32_t op, int generation) {
+  const auto own = [&](const std::string& parent, std::int32_t parents_op, int parents_generation) {
+    return parent == by.id() && parents_op == op && parents_generation == generation;
+  };
+  std::vector<std::string> ids;
+  for (const Live* one : order_) {
+    if (own(one->parent, one->parents_op, one->parents_generation)) ids.push_back(one->id());
+  }
+  for (const auto& [id, one] : outside_) {
+    if (own(one.parent, one.op, one.generation)) ids.push_back(id);
+  }
+  for (const std::string& id : ids) cancel_other(id, "its parent does not wait for it any more");
+}
+
 void World::everybody_dies() {
   for (Live* one : order_) {
     if (one->in_memory()) one->lose(true);
@@ -356,6 +371,7 @@ void World::committed(Live& by, const resumer::Output& output) {
   const int generation = output.recur ? by.generation - 1 : by.generation;
   for (const auto& child : output.children) start_other(by, child, generation);
   for (const auto& request : output.cancels) cancel_other(request.id, request.reason);
+  for (const auto& taken : output.task_stops) stop_child(by, taken.op, generation);
   for (const auto& task : output.tasks) {
     later(clock_us, [this, id = by.id(), generation = by.generation, op = task.op] { carry_out(id, generation, op, 1, clock_us); });
   }

@@ -139,6 +139,7 @@ class World final : public detail::Engine {
   void tell_parent(const std::string& parent, std::int32_t op, int generation, const AttemptResult& result, const std::string& how);
   void ended(Live& gone);
   void cancel_other(const std::string& id, const std::string& reason);
+  void stop_child(const Live& by, std::int32_t op, int generation);
   void post(const std::string& channel, const std::string& data, const std::string& metadata);
   bool match();  // some message has met a wait
   [[nodiscard]] bool has_subscriber(const std::string& channel) const;

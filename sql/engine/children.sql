@@ -119,7 +119,7 @@ $$;
 
 -- send_cancels: cancellations of these instances, with a reason each. One that is unknown or has finished is left alone;
 -- one that waits for its start_at begins at once, to be told first thing (as cancel_workflow does it).
--- Callers: commit_runs, end_children. Index: pk of instances, of deadlines, routes_id. Locks: none.
+-- Callers: commit_runs, stop_children, end_children. Index: pk of instances, of deadlines, routes_id. Locks: none.
 CREATE OR REPLACE FUNCTION send_cancels(ids text[], reasons text[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE AS
@@ -159,6 +159,25 @@ BEGIN
     FROM unnest(v_ids, v_routes) x (id, route);
   PERFORM hint_resumable(x.id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = x.route LIMIT 1))
      FROM unnest(v_ids, v_routes) x (id, route);
+END
+$$;
+
+-- stop_children: children for whose end the accepted runs of a batch do not wait any more. By operation: one that was refused
+-- has no row, and the instance that has its id is a stranger.
+-- Callers: commit_runs. Index: children_parent, and as send_cancels. Locks: none.
+CREATE OR REPLACE FUNCTION stop_children(ids text[], acc boolean[], run int[], op int[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE AS
+$$
+BEGIN
+  PERFORM send_cancels(array_agg(own.child_id ORDER BY own.child_id),
+                       array_agg('its parent does not wait for it any more'::text ORDER BY own.child_id))
+     FROM (SELECT s.run, array_agg(s.op) AS ops FROM unnest($3, $4) s (run, op) WHERE $2[s.run] GROUP BY s.run) x
+    CROSS JOIN LATERAL (SELECT c.child_id
+                          FROM children c
+                         WHERE c.parent_id = $1[x.run]
+                           AND c.op = ANY (x.ops)
+                        OFFSET 0) own;
 END
 $$;
 

@@ -270,6 +270,7 @@ BEGIN
     END IF;
     IF cardinality(stop_run) > 0 THEN
       PERFORM stop_tasks(ids, v_acc, stop_run, stop_op, stop_wanted);
+      PERFORM stop_children(ids, v_acc, stop_run, stop_op);
     END IF;
 
     SELECT array_agg(ids[n] ORDER BY ids[n]) FILTER (WHERE statuses[n] IN (2, 3, 4)),

@@ -185,6 +185,27 @@ TEST_F(Children, CancelsOfOthersReachTheActiveAndLeaveTheRestAlone) {
   EXPECT_EQ(invariants(), "");
 }
 
+TEST_F(Children, NobodyWaitsForAreCancelled) {
+  family();
+  a.run(commit(1, {{.id = "p", .release = false, .children = {{4, "other"}}, .stops = {{3, false}}}}));
+  EXPECT_THAT(inbox_of("c"), HasSubstr("its parent does not wait for it any more"));
+  EXPECT_EQ(inbox_of("other"), "1|0||{}");
+  EXPECT_EQ(invariants(), "");
+}
+
+// Found by the soak: the wait for a child lost a race before the parent was told that the child had been refused, and the
+// instance that has its id, nobody's child, was cancelled.
+TEST_F(Children, ThatWereRefusedAreStrangersAndLeftAlone) {
+  leased("p");
+  c.run(start("stranger"));
+  const std::string before = inbox_of("stranger");
+  a.run(commit(1, {{.id = "p", .release = false, .children = {{3, "stranger"}, {4, "p"}}}}));
+  a.run(commit(1, {{.id = "p", .release = false, .stops = {{3, false}, {4, false}}}}));
+  EXPECT_EQ(inbox_of("stranger"), before);
+  EXPECT_EQ(c.run("SELECT count(*) FROM inbox WHERE instance_id = 'p' AND kind = 6"), "0");
+  EXPECT_EQ(invariants(), "");
+}
+
 // A child and its parent end at once: whoever is second sees that the other is gone.
 class BothEnd : public Children {
  protected:
