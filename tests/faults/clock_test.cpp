@@ -5,7 +5,7 @@
 
 #include <ctime>
 
-#include "tests/faults/site.hpp"
+#include "tests/support/site.hpp"
 
 namespace romancy::test {
 namespace {

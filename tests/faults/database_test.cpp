@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "tests/faults/site.hpp"
+#include "tests/support/site.hpp"
 #include "tests/support/bare_peer.hpp"
 #include "tests/support/pooler.hpp"
 

@@ -1,10 +1,8 @@
-# The fault matrix (tests/faults/site.hpp). `./dev test --faults` runs all of it; the default lane the suite FaultsSmoke.
+# The fault matrix (tests/support/site.hpp). `./dev test --faults` runs all of it; the default lane the suite FaultsSmoke.
 add_executable(fault_worker ${CMAKE_CURRENT_LIST_DIR}/worker.cpp)
 target_link_libraries(fault_worker PRIVATE romancy_sdk PkgConfig::LIBPQ)
 add_library(wallclock MODULE ${CMAKE_CURRENT_LIST_DIR}/wallclock.cpp)
 add_executable(test_faults
-  ${CMAKE_CURRENT_LIST_DIR}/server.cpp
-  ${CMAKE_CURRENT_LIST_DIR}/site.cpp
   ${CMAKE_CURRENT_LIST_DIR}/../support/chaos_proxy.cpp
   ${CMAKE_CURRENT_LIST_DIR}/processes_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hosts_test.cpp
@@ -14,7 +12,7 @@ add_executable(test_faults
   ${CMAKE_CURRENT_LIST_DIR}/resources_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hub_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/points_test.cpp)
-target_link_libraries(test_faults PRIVATE romancy_test_system romancy_test_http GTest::gmock GTest::gtest GTest::gtest_main)
+target_link_libraries(test_faults PRIVATE romancy_test_site GTest::gmock GTest::gtest GTest::gtest_main)
 add_dependencies(test_faults fault_worker romancy-supervisor romancy-listener romancy-timer romancy-relay romancy_cli)
 target_compile_definitions(test_faults PRIVATE ROMANCY_WALLCLOCK="$<TARGET_FILE:wallclock>")
 add_dependencies(test_faults wallclock)

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "tests/faults/site.hpp"
+#include "tests/support/site.hpp"
 
 namespace romancy::test {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <random>
 
-#include "tests/faults/site.hpp"
+#include "tests/support/site.hpp"
 #include "tests/support/bare_peer.hpp"
 
 namespace romancy::test {

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include "tests/faults/site.hpp"
+#include "tests/support/site.hpp"
 #include "tests/support/chaos_proxy.hpp"
 
 namespace romancy::test {

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "common/base/test_point.hpp"
-#include "tests/faults/site.hpp"
+#include "tests/support/site.hpp"
 
 #ifdef ROMANCY_TEST_POINTS
 

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <random>
 
-#include "tests/faults/site.hpp"
+#include "tests/support/site.hpp"
 
 namespace romancy::test {
 namespace {

@@ -8,7 +8,7 @@
 #include <filesystem>
 
 #include "common/base/unique_fd.hpp"
-#include "tests/faults/site.hpp"
+#include "tests/support/site.hpp"
 
 namespace romancy::test {
 namespace {

@@ -22,7 +22,7 @@ struct HttpRequest {
 
 // "HTTP/1.1 200 OK .." with a Content-Length; `headers` are whole lines ending in \r\n.
 std::string http_answer(int status, const std::string& body = "", const std::string& headers = "");
-inline const std::string kHangUp = "";       // close without an answer
+inline const std::string kHangUp;            // close without an answer
 inline const std::string kSilence = "\x01";  // no answer at all, until the client or the server goes
 
 class HttpServer {

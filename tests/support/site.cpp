@@ -1,4 +1,4 @@
-#include "tests/faults/site.hpp"
+#include "tests/support/site.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -29,7 +29,7 @@
 
 #include "common/base/json.hpp"
 #include "common/pg/blocking.hpp"
-#include "tests/faults/server.hpp"
+#include "tests/support/server.hpp"
 #include "tests/process/relay_http_server.hpp"
 #include "tests/support/daemons.hpp"
 #include "tests/support/pg_schema.hpp"

@@ -1,4 +1,4 @@
-#include "tests/faults/server.hpp"
+#include "tests/support/server.hpp"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
