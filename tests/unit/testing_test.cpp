@@ -525,15 +525,15 @@ TEST(TestingEnvironment, AQueuedActivityIsCarriedOutByAMockOrByTheTest) {
 }
 
 TEST(TestingEnvironment, AnAttemptOfAQueuedActivityReadsWhatTheOneBeforeItTold) {
-  const auto page = activity("page", [](Attempt& at) {
+  const auto page = romancy::activity("page", [](Attempt& at) {
     const int done = at.details<int>().value_or(0);
     at.heartbeat(done + 1);
     if (done < 2) throw std::runtime_error("interrupted");
     return done;
   }, {.retry = {.attempts = 5, .jitter = 0}, .queue = "gpu"});
-  const auto reader = workflow("reader", [&page](Context& ctx) -> Task<int> { co_return co_await ctx.run(page); });
-  const auto plain = activity("plain", [](Attempt& at) { at.heartbeat(1); }, {.retry = {.attempts = 1}});
-  const auto talker = workflow("talker", [&plain](Context& ctx) -> Task<> { co_await ctx.run(plain); });
+  const auto reader = romancy::workflow("reader", [&page](Context& ctx) -> Task<int> { co_return co_await ctx.run(page); });
+  const auto plain = romancy::activity("plain", [](Attempt& at) { at.heartbeat(1); }, {.retry = {.attempts = 1}});
+  const auto talker = romancy::workflow("talker", [&plain](Context& ctx) -> Task<> { co_await ctx.run(plain); });
   Environment env({reader, talker}, {page, plain});
   const auto id = env.start(reader);
   const auto wrong = env.start(talker);
