@@ -16,6 +16,8 @@ struct StartOptions {
   std::string input = "{}";  // JSON, @file or -
   std::optional<std::string> id, at;
   std::string queue = "default", on_finished = "return";
+  int priority = 0;
+  std::optional<std::string> key;
   bool json = false;
   bool wait = false;
   std::optional<double> timeout;  // seconds
@@ -76,6 +78,17 @@ int versions(const Globals& globals, bool json);
 int drain_version(const Globals& globals, const std::string& version);
 int resume_version(const Globals& globals, const std::string& version);
 int set_version(const Globals& globals, const std::string& id, const std::string& version);
+
+// queue.cpp: how queues are served
+struct QueueOptions {
+  std::string name;
+  std::optional<int> concurrency, key_concurrency, rate;  // none: any number
+  std::string rate_period = "1 second";                    // as PostgreSQL reads it
+};
+int queue_set(const Globals& globals, const QueueOptions& options);
+enum class QueueChange { pause, resume, remove };
+int queue_change(const Globals& globals, QueueChange change, const std::string& name);
+int queue_list(const Globals& globals, bool json);
 
 // schedule.cpp: workflows that are started at times
 struct ScheduleOptions {

@@ -22,6 +22,8 @@ void add_work(CLI::App& app, const cli::Globals& globals, std::function<int()>& 
       ->capture_default_str();
   start->add_option("--id", starting.id, "its instance id; the same id twice is the same instance (default: random)");
   start->add_option("--queue", starting.queue, "the queue it is for")->capture_default_str();
+  start->add_option("--priority", starting.priority, "from -4 to 4: the higher ones come first")->capture_default_str();
+  start->add_option("--key", starting.key, "whose it is: of those of one priority each key has its turn");
   start->add_option("--at", starting.at, "not before this time, as PostgreSQL reads it: 2026-01-31T12:00:00Z");
   start->add_option("--on-finished", starting.on_finished, "what is to be when an instance with that id has finished")
       ->check(CLI::IsMember({"return", "refuse", "replace"}))
@@ -190,6 +192,35 @@ void add_schedule(CLI::App& app, const cli::Globals& globals, std::function<int(
   next->callback([&] { chosen = [&] { return cli::schedule_next(looking); }; });
 }
 
+void add_queue(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {
+  auto* queue = app.add_subcommand("queue", "how queues are served");
+  queue->require_subcommand(1);
+
+  static bool json = false;
+  auto* list = queue->add_subcommand("list", "list queues: what waits, what runs, how much is allowed");
+  list->add_flag("--json", json, "print JSON");
+  list->callback([&] { chosen = [&] { return cli::queue_list(globals, json); }; });
+
+  static cli::QueueOptions setting;
+  auto* set = queue->add_subcommand("set", "set its limits; those that are not given are none");
+  set->add_option("NAME", setting.name, "the queue")->required();
+  set->add_option("--concurrency", setting.concurrency, "so many instances run at once at most");
+  set->add_option("--key-concurrency", setting.key_concurrency, "so many of each key");
+  set->add_option("--rate", setting.rate, "so many begin in each period at most");
+  set->add_option("--rate-period", setting.rate_period, "the period, an interval as PostgreSQL reads it")->capture_default_str();
+  set->callback([&] { chosen = [&] { return cli::queue_set(globals, setting); }; });
+
+  static std::string name;
+  using Change = cli::QueueChange;
+  for (const auto& [change, word, what] : {std::tuple(Change::pause, "pause", "nothing of it begins, or goes on"),
+                                           std::tuple(Change::resume, "resume", "serve it again"),
+                                           std::tuple(Change::remove, "remove", "forget what was set; its instances stay")}) {
+    auto* command = queue->add_subcommand(word, what);
+    command->add_option("NAME", name, "the queue")->required();
+    command->callback([&, change = change] { chosen = [&, change] { return cli::queue_change(globals, change, name); }; });
+  }
+}
+
 void add_control(CLI::App& app, const cli::Globals& globals, std::function<int()>& chosen) {
   static bool json = false;
   auto* status = app.add_subcommand("status", "show the components, their states and counters");
@@ -255,6 +286,7 @@ int main(int argc, char** argv) {
   add_look(app, globals, chosen);
   add_versions(app, globals, chosen);
   add_schedule(app, globals, chosen);
+  add_queue(app, globals, chosen);
   add_control(app, globals, chosen);
 
   try {

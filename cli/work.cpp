@@ -55,7 +55,8 @@ int start(const Globals& globals, const StartOptions& options) {
   if (!input) return fail("start", kExitUsage, input.error().text);
   return with_database("start", globals, [&](pg::Blocking& db, const proc::Config& config) -> Result<int> {
     const auto rows =
-        db.query(sql::cli::start_workflow, pg::Params(options.name, *input, options.id, options.queue, options.at, options.on_finished));
+        db.query(sql::cli::start_workflow, pg::Params(options.name, *input, options.id, options.queue, options.at, options.on_finished,
+                                                       options.priority, options.key));
     if (!rows) {
       const bool bad_time = rows.error().sqlstate == "22007" || rows.error().sqlstate == "22008";
       return tl::unexpected(Error(rows.error()).within(bad_time ? "--at" : "start_workflow"));

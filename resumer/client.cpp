@@ -101,7 +101,9 @@ std::string Client::start_text(const std::string& workflow, const std::string& q
   const bool again = !options.id.empty();  // the same id is the same instance
   return connection_
       ->query(sql::client::start_workflow,
-              pg::Params(workflow, input, given(options.id), options.queue.empty() ? queue : options.queue, at), again)
+              pg::Params(workflow, input, given(options.id), options.queue.empty() ? queue : options.queue, at, options.priority,
+                         given(options.key)),
+              again)
       .str(0, 0);
 }
 

@@ -30,6 +30,12 @@ void append(std::vector<T>& to, std::vector<T>&& from) {
   to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
 }
 
+// Of a mark, what stands after the slash stays: whose turn it is (claim_runs).
+void begin_at_the_bottom(std::vector<std::string>& marks, std::size_t routes) {
+  marks.resize(routes, "0");
+  for (std::string& mark : marks) mark.replace(0, std::min(mark.find('/'), mark.size()), "0");
+}
+
 bool contains(const std::vector<std::int32_t>& ops, std::int32_t op) {
   return std::find(ops.begin(), ops.end(), op) != ops.end();
 }
@@ -105,7 +111,7 @@ void Resumer::look(Why why) {
   }
   if (why == Why::poll || why == Why::resync) {
     // A poke whose claim was rolled back may lie below the marks: the sweep begins at the bottom.
-    marks_.assign(routes_.size(), "0");
+    begin_at_the_bottom(marks_, routes_.size());
     slot_.add(Counter::wakes_swept);
   } else if (why == Why::hint) {
     slot_.add(Counter::wakes_notified);
@@ -142,8 +148,9 @@ void Resumer::claimed(Claim claim) {
   } else {
     skip_delay_ = 1ms;
   }
+  if (claim.again_us > 0) sweeper_.look_in(std::chrono::microseconds(claim.again_us));
   sweeper_.done(claim.more);
-  if (process_.once() && claim.runs.empty() && !claim.more && claim.skipped == 0) end_once();
+  if (process_.once() && claim.runs.empty() && !claim.more && claim.skipped == 0 && claim.again_us == 0) end_once();
 }
 
 // --once: nothing is due any more. What is still held finishes first; the last one to go looks again.

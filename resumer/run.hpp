@@ -95,6 +95,7 @@ struct ChildStart {  // an instance this workflow starts
   std::int32_t op = 0;   // 0: it is no child: nobody is told how it ends, and an id that exists already is well
   std::string id, workflow, queue, input;
   bool follows = true;   // it is cancelled when this instance ends
+  std::string lane = "5";  // its priority and key, as lane_of() in sql/engine/lanes.sql writes them
 };
 
 struct CancelRequest {  // of another instance; an unknown or finished one is left alone

@@ -27,6 +27,9 @@ std::string policy_of(const ActivityOptions& options) {
                         {"heartbeat_ms", options.heartbeat_timeout.count()}});
 }
 
+// As lane_of() in sql/engine/lanes.sql.
+std::string lane_of(const detail::NewInstance& instance) { return std::to_string(5 - instance.priority) + instance.key; }
+
 void check_name(std::string_view what, std::string_view name) {
   if (const auto problem = name_problem(name); !problem.empty()) throw BadData(std::string(what) + ": " + problem);
 }
@@ -124,6 +127,9 @@ void RunCore::name_instance(std::int32_t op, detail::NewInstance& instance, cons
     if (!name_problem(instance.id).empty()) instance.id = operation_uuid(info_.instance_id, op, info_.generation);
   }
   check_name(what + ": id", instance.id);
+  if (instance.priority < -4 || instance.priority > 4)
+    throw std::invalid_argument(what + ": priority: " + std::to_string(instance.priority) + " is not in -4 .. 4");
+  if (!instance.key.empty()) check_name(what + ": key", instance.key);
 }
 
 // Throws Abandoned at a mismatch.
@@ -132,7 +138,7 @@ void RunCore::begin_child(std::int32_t op, detail::NewInstance child, std::int32
   children_.emplace(op, Child{.workflow = child.workflow, .id = child.id, .follows = child.follows, .awaited_by = awaited_by});
   if (done.played) return;
   pending_.children.push_back({op, std::move(child.id), std::move(child.workflow), std::move(child.queue),
-                               std::move(child.input), child.follows});
+                               std::move(child.input), child.follows, lane_of(child)});
 }
 
 void RunCore::open_child(detail::Ask& ask, detail::NewInstance child) {
@@ -171,7 +177,7 @@ std::string RunCore::start_workflow(detail::NewInstance instance) {
   const auto done = command(HistoryKind::start_sent, op, instance.workflow, dump_json(Json{{"id", id}}));
   if (!done.played) {
     pending_.children.push_back({0, id, std::move(instance.workflow), std::move(instance.queue),
-                                 std::move(instance.input), false});
+                                 std::move(instance.input), false, lane_of(instance)});
   }
   return id;
 }

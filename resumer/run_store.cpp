@@ -121,6 +121,8 @@ void RunStore::claim(std::int64_t session, const std::vector<std::int64_t>& rout
                     if (!summary) return reply(tl::unexpected(summary.error()));
                     claim.over = summary->value("over", false);
                     claim.skipped = summary->value("skipped", 0);
+                    if (const auto again = summary->find("again_us"); again != summary->end() && again->is_number_integer())
+                      claim.again_us = again->get<std::int64_t>();
                     claim.more = summary->value("more", false);
                     if (summary->contains("marks") && (*summary)["marks"].is_array()) {
                       for (const Json& mark : (*summary)["marks"]) claim.marks.push_back(mark.get<std::string>());
@@ -218,7 +220,7 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
   struct { Int run; Text name; std::vector<bool> on; } g;
   struct { Int run; Text channel, data, metadata; std::vector<std::optional<std::string>> target, group; } m;
   struct { Int run; Text event_id, type, source, data, content_type; } o;
-  struct { Int run, op; Text id, workflow, queue, input; std::vector<bool> follows; } c;
+  struct { Int run, op; Text id, workflow, queue, input; std::vector<bool> follows; Text lane; } c;
   struct { Int run; Text id, reason; } cancel;
   struct { Int run; Text value; } p;
   struct { Int run, op; Text activity, queue, input, key, policy; } q;
@@ -294,6 +296,7 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
       c.queue.push_back(child.queue);
       c.input.push_back(child.input.empty() ? "null" : child.input);
       c.follows.push_back(child.follows);
+      c.lane.push_back(child.lane);
     }
     for (const TaskStart& task : out.tasks) {
       q.run.push_back(run);
@@ -325,7 +328,7 @@ pg::Params commit_params(std::int64_t session, const std::vector<const CommitIte
                     g.run, g.name, g.on,                                                   //
                     m.run, m.channel, m.data, m.metadata, m.target, m.group,               //
                     o.run, o.event_id, o.type, o.source, o.data, o.content_type,             //
-                    c.run, c.op, c.id, c.workflow, c.queue, c.input, c.follows,            //
+                    c.run, c.op, c.id, c.workflow, c.queue, c.input, c.follows, c.lane,    //
                     cancel.run, cancel.id, cancel.reason, p.run, p.value,                               //
                     q.run, q.op, q.activity, q.queue, q.input, q.key, q.policy,                            //
                     stop.run, stop.op, stop.wanted, inbox_limit, or_null(version));

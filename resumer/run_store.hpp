@@ -42,6 +42,7 @@ struct Claim {
   std::vector<std::string> marks;  // low-water mark of each route, for the next claim
   int skipped = 0;                 // instances somebody else had locked: come back
   bool more = false;
+  std::int64_t again_us = 0;       // not 0: the rate of a queue lets another begin then
   std::int64_t clock_us = 0;
 };
 

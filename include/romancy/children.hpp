@@ -36,6 +36,8 @@ struct ChildOptions {
   std::string_view id{};     // up to 255 bytes; empty: derived
   std::string_view queue{};  // empty: the workflow's own
   bool follows = true;
+  int priority = 0;        // -4 .. 4: docs/queues.md has this and the next
+  std::string_view key{};
 };
 
 // A workflow that this program does not run: its name and types are all a parent needs.
@@ -66,7 +68,8 @@ concept Startable = requires(const W& workflow) {
 template <Startable W>
 NewInstance new_instance(const W& workflow, std::string input, const ChildOptions& options) {
   return {workflow.name(), std::move(input), std::string(options.id),
-          options.queue.empty() ? std::string(workflow.queue()) : std::string(options.queue), options.follows};
+          options.queue.empty() ? std::string(workflow.queue()) : std::string(options.queue), options.follows,
+          options.priority, std::string(options.key)};
 }
 
 template <class Out>

@@ -72,6 +72,8 @@ struct StartOptions {
   std::string id{};     // the same id twice is the same instance. Empty: random
   std::string queue{};  // empty: the workflow's own
   std::optional<std::chrono::system_clock::time_point> at{};  // not before
+  int priority = 0;     // from -4 to 4, the higher ones come first: docs/queues.md
+  std::string key{};    // those of one priority have their turn by key
 };
 
 struct SendOptions {

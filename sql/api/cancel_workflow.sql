@@ -19,7 +19,7 @@ BEGIN
   IF octet_length($2) > 4096 THEN
     RAISE EXCEPTION 'reason: is % bytes long, at most 4096 are allowed', octet_length($2) USING ERRCODE = '22023';
   END IF;
-  SELECT i.status, i.route_id,
+  SELECT i.status, i.route_id, i.lane,
          (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1) AS workflow_name
     INTO v_instance
     FROM instances i
@@ -49,7 +49,7 @@ BEGIN
      AND d.op = 0
      AND d.kind = 4;
   INSERT INTO inbox (instance_id, kind, data) VALUES (v_id, 6, jsonb_build_object('reason', $2));
-  INSERT INTO pokes (route_id, instance_id) VALUES (v_instance.route_id, v_id);
+  INSERT INTO pokes (route_id, lane, instance_id) VALUES (v_instance.route_id, v_instance.lane, v_id);
   PERFORM hint_resumable(v_id, v_instance.workflow_name);
   RETURN true;
 END

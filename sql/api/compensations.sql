@@ -15,7 +15,7 @@ DECLARE
   v_instance record;
 BEGIN
   PERFORM check_name('instance_id', v_id);
-  SELECT i.status, i.note, i.route_id,
+  SELECT i.status, i.note, i.route_id, i.lane,
          (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1) AS workflow_name
     INTO v_instance
     FROM instances i
@@ -28,7 +28,7 @@ BEGIN
       USING ERRCODE = '55000';
   END IF;
   INSERT INTO inbox (instance_id, kind, data) VALUES (v_id, 10, jsonb_build_object('retry', $2));
-  INSERT INTO pokes (route_id, instance_id) VALUES (v_instance.route_id, v_id);
+  INSERT INTO pokes (route_id, lane, instance_id) VALUES (v_instance.route_id, v_instance.lane, v_id);
   PERFORM hint_resumable(v_id, v_instance.workflow_name);
 END
 $$;

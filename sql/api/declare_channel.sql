@@ -55,7 +55,7 @@ BEGIN
   IF v_is_competing THEN
     DELETE FROM competing_channels WHERE channel = v_channel;
     -- As change_subscriptions: a message may be on its way to the queue.
-    INSERT INTO pokes (route_id, instance_id) VALUES (0, v_channel);
+    INSERT INTO pokes (route_id, lane, instance_id) VALUES (0, '5', v_channel);
   ELSE
     INSERT INTO competing_channels (channel) VALUES (v_channel);
   END IF;

@@ -1,7 +1,9 @@
 -- start_workflow: a new instance, in the caller's own transaction. The same id twice is the same instance: the second
 -- call changes nothing and answers the same, also when both run at once (the later one waits for the earlier).
 --
--- input: any JSON. instance_id NULL: a random UUID. priority: reserved, must be 0. start_at: not before that moment.
+-- input: any JSON. instance_id NULL: a random UUID. start_at: not before that moment. priority: from -4 to 4, the higher ones
+-- come first among the instances of their workflow that have something to do. key: of those of one priority each key has its
+-- turn (docs/queues.md).
 -- on_finished: what is to be when the id is that of an instance that has finished: 'return' it, 'refuse' (55000), or
 -- 'replace' it: it is removed with all its rows, and a new one starts, in this transaction. While it has not finished it
 -- is the same instance whatever this says.
@@ -13,9 +15,11 @@
 -- Locks: none but its new rows, and of those only the instance's id can make anybody wait; and that of the finished
 -- instance it replaces.
 DROP FUNCTION IF EXISTS start_workflow(text, jsonb, text, text, int, timestamptz);
+DROP FUNCTION IF EXISTS start_workflow(text, jsonb, text, text, int, timestamptz, text);
 CREATE OR REPLACE FUNCTION start_workflow(
   workflow_name text, input jsonb DEFAULT '{}', instance_id text DEFAULT NULL, queue text DEFAULT 'default',
-  priority int DEFAULT 0, start_at timestamptz DEFAULT NULL, on_finished text DEFAULT 'return')
+  priority int DEFAULT 0, start_at timestamptz DEFAULT NULL, on_finished text DEFAULT 'return',
+  key text DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS
 $$
@@ -27,6 +31,7 @@ DECLARE
   v_queue ALIAS FOR $4;
   v_start_at ALIAS FOR $6;
   v_on_finished ALIAS FOR $7;
+  v_lane text;
   v_route bigint;
   v_there record;
   v_life int;
@@ -35,9 +40,7 @@ BEGIN
   PERFORM check_payload('input', v_input);
   PERFORM check_name('instance_id', v_id);
   PERFORM check_name('queue', v_queue);
-  IF $5 IS DISTINCT FROM 0 THEN
-    RAISE EXCEPTION 'priority: only 0 is supported' USING ERRCODE = '0A000';
-  ELSIF NOT isfinite(v_start_at) THEN
+  IF NOT isfinite(v_start_at) THEN
     RAISE EXCEPTION 'start_at: must be a moment in time' USING ERRCODE = '22023';
   END IF;
 
@@ -46,11 +49,12 @@ BEGIN
       USING ERRCODE = '22023';
   END IF;
 
+  v_lane := lane_of($5, $8);
   v_route := enter_route(v_queue, v_name);
   LOOP
     v_life := new_life();
-    INSERT INTO instances (instance_id, route_id, generation, first_generation, lease_token)
-    VALUES (v_id, v_route, v_life, v_life, v_life::bigint << 32)
+    INSERT INTO instances (instance_id, route_id, lane, generation, first_generation, lease_token)
+    VALUES (v_id, v_route, v_lane, v_life, v_life, v_life::bigint << 32)
     ON CONFLICT DO NOTHING;
     EXIT WHEN FOUND;
 
@@ -83,7 +87,7 @@ BEGIN
     PERFORM hint_timer(v_id, 4::smallint, 0, v_start_at);
   ELSE
     INSERT INTO inbox (instance_id, kind, op, data) VALUES (v_id, 1, v_life, v_input);
-    INSERT INTO pokes (route_id, instance_id) VALUES (v_route, v_id);
+    INSERT INTO pokes (route_id, lane, instance_id) VALUES (v_route, v_lane, v_id);
     PERFORM hint_resumable(v_id, v_name);
   END IF;
   RETURN v_id;

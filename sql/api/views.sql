@@ -5,7 +5,7 @@
 -- and a name that stands twice in routes does not double a row.
 
 DROP VIEW IF EXISTS workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, activity_tasks, channels,
-  timers, outbox_events, workers, worker_versions, workflow_schedules, workflow_statistics, activity_statistics;
+  timers, outbox_events, workers, worker_versions, workflow_schedules, workflow_queues, workflow_statistics, activity_statistics;
 
 -- Index for one instance: pk of instances, pk of history, routes_id. For a list: none but routes_id.
 CREATE VIEW workflow_instances AS
@@ -26,6 +26,8 @@ SELECT i.instance_id,
        END AS error,
        i.note,
        (SELECT p.value FROM progress p WHERE p.instance_id = i.instance_id) AS progress,
+       5 - left(i.lane, 1)::int AS priority,
+       nullif(substr(i.lane, 2), '') AS key,
        i.generation - i.first_generation AS generation,
        i.first_generation,
        i.version,
@@ -228,3 +230,26 @@ SELECT t.queue,
        count(*) FILTER (WHERE t.token IS NOT NULL) AS held
   FROM tasks t
  GROUP BY t.queue, t.activity;
+
+-- Every queue that somebody has named. waiting: instances that have something to do and are in nobody's hand (one that several
+-- things happened to counts once); running: those that a worker has in hand. Both cost a look at all pokes or all leases.
+-- Index: routes_id, pokes_queue, pk of instances.
+CREATE VIEW workflow_queues AS
+SELECT n.queue,
+       coalesce(q.paused, false) AS paused,
+       q.concurrency,
+       q.key_concurrency,
+       q.rate,
+       CASE WHEN q.rate IS NOT NULL THEN q.rate_period END AS rate_period,
+       (SELECT count(DISTINCT p.instance_id)
+          FROM pokes p
+         WHERE p.route_id IN (SELECT r.route_id FROM routes r WHERE r.queue = n.queue)
+           AND (SELECT i.session_id IS NULL AND i.status IN (1, 6) FROM instances i WHERE i.instance_id = p.instance_id))
+         AS waiting,
+       (SELECT count(*)
+          FROM claims c
+         CROSS JOIN LATERAL unnest(c.ids) x (id)
+         CROSS JOIN LATERAL (SELECT i.route_id FROM instances i WHERE i.instance_id = x.id AND i.session_id = c.session_id OFFSET 0) i
+         WHERE (SELECT r.queue FROM routes r WHERE r.route_id = i.route_id LIMIT 1) = n.queue) AS running
+  FROM (SELECT r.queue FROM routes r UNION SELECT u.name FROM queues u) n
+  LEFT JOIN queues q ON q.name = n.queue;

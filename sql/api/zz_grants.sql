@@ -31,11 +31,11 @@ BEGIN
       'GRANT EXECUTE ON FUNCTION start_workflow, remove_workflow, publish, publish_to_group, declare_channel, cancel_workflow, '
       'retry_compensations, give_up_compensations, add_outbox_event, workflow_result, await_workflow, "binary"(bytea), "binary"(jsonb), '
       'claim_activity_tasks, heartbeat_activity_task, complete_activity_task, fail_activity_task, release_activity_task, '
-      'history_kind, create_schedule, pause_schedule, resume_schedule, remove_schedule, trigger_schedule TO %I',
+      'set_queue, pause_queue, resume_queue, remove_queue, history_kind, create_schedule, pause_schedule, resume_schedule, remove_schedule, trigger_schedule TO %I',
       v_client);
     EXECUTE format(
       'GRANT SELECT ON workflow_instances, workflow_history, workflow_history_archive, workflow_groups, workflow_children, activity_tasks, channels, '
-      'timers, outbox_events, workers, worker_versions, workflow_schedules, workflow_statistics, activity_statistics, schema_version TO %I',
+      'timers, outbox_events, workers, worker_versions, workflow_schedules, workflow_queues, workflow_statistics, activity_statistics, schema_version TO %I',
       v_client);
   END IF;
   IF EXISTS (SELECT FROM pg_roles WHERE rolname = v_worker) THEN
@@ -46,9 +46,9 @@ BEGIN
     EXECUTE format('GRANT INSERT ON routes, history TO %I', v_worker);
     EXECUTE format(
       'GRANT INSERT, UPDATE, DELETE ON sessions, stuck, claims, inbox, pokes, deadlines, subscriptions, '
-      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox, children, progress, result_waits, tasks, task_stops, draining_versions TO %I',
+      'competing_channels, channel_queue, channel_waits, deferred_messages, group_members, outbox, children, progress, result_waits, tasks, task_stops, draining_versions, slots TO %I',
       v_worker);
-    EXECUTE format('GRANT UPDATE ON instances, schedules TO %I', v_worker);
+    EXECUTE format('GRANT UPDATE ON instances, schedules, queues TO %I', v_worker);
   END IF;
 END
 $$;

@@ -183,8 +183,8 @@ BEGIN
                                 WHERE x.mode = 1
                                   AND NOT x.refused))
       RETURNING channel)
-    INSERT INTO pokes (route_id, instance_id)
-    SELECT 0, c.channel
+    INSERT INTO pokes (route_id, lane, instance_id)
+    SELECT 0, '5', c.channel
       FROM changed c;
     INSERT INTO subscriptions (channel, instance_id)
     SELECT x.channel, v_ids[x.run]

@@ -18,7 +18,7 @@ DECLARE
   v_channel ALIAS FOR $1;
   v_id text;
 BEGIN
-  INSERT INTO pokes (route_id, instance_id) VALUES (0, v_channel);
+  INSERT INTO pokes (route_id, lane, instance_id) VALUES (0, '5', v_channel);
   v_id := coalesce(
     (SELECT w.instance_id FROM channel_waits w WHERE w.channel = v_channel AND NOT w.parked ORDER BY w.id DESC LIMIT 1),
     (SELECT s.instance_id FROM subscriptions s WHERE s.channel = v_channel LIMIT 1));
@@ -229,15 +229,15 @@ BEGIN
      ORDER BY x.message_id;
     DELETE FROM channel_queue WHERE ctid = ANY (v_rows[: v_got]);
     DELETE FROM channel_waits WHERE ctid = ANY (v_waits[: v_got]);
-    INSERT INTO pokes (route_id, instance_id)
-    SELECT i.route_id, i.instance_id
+    INSERT INTO pokes (route_id, lane, instance_id)
+    SELECT i.route_id, i.lane, i.instance_id
       FROM instances i
      WHERE i.instance_id = ANY (v_waiters);
     matched := matched || v_waiters;
   END LOOP;
 
-  INSERT INTO pokes (route_id, instance_id)
-  SELECT 0, x
+  INSERT INTO pokes (route_id, lane, instance_id)
+  SELECT 0, '5', x
     FROM unnest(v_again) x;
 END
 $$;

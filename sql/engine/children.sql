@@ -14,7 +14,7 @@
 -- Index: pk of instances, routes_id. Locks: new rows, in id order.
 CREATE OR REPLACE FUNCTION start_children(
   ids text[], acc boolean[], run int[], op int[], id text[], workflow text[], queue text[], input text[],
-  follows boolean[])
+  follows boolean[], lanes text[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS
 $$
@@ -25,6 +25,7 @@ DECLARE
   v_timeout CONSTANT text := current_setting('lock_timeout');
   v_wanted text[];   -- ids, and their routes: of two runs that want one id the first gets it
   v_routes bigint[];
+  v_lanes text[];
   v_first int[];     -- whose: the position in the arguments
   v_made text[];
   v_busy text[] := '{}';
@@ -34,10 +35,11 @@ BEGIN
   SELECT array_agg(w.id ORDER BY w.id),
          array_agg((SELECT r.route
                       FROM (SELECT enter_route(w.queue, w.workflow) AS route OFFSET 0) r) ORDER BY w.id),
+         array_agg(w.lane ORDER BY w.id),
          array_agg(w.n ORDER BY w.id)
-    INTO v_wanted, v_routes, v_first
-    FROM (SELECT DISTINCT ON (x.id) x.id, x.queue, x.workflow, x.n
-            FROM unnest($3, $5, $6, $7) WITH ORDINALITY x (run, id, workflow, queue, n)
+    INTO v_wanted, v_routes, v_lanes, v_first
+    FROM (SELECT DISTINCT ON (x.id) x.id, x.queue, x.workflow, x.lane, x.n
+            FROM unnest($3, $5, $6, $7, $10) WITH ORDINALITY x (run, id, workflow, queue, lane, n)
            WHERE v_acc[x.run]
            ORDER BY x.id, x.n) w;
   IF v_wanted IS NULL THEN
@@ -47,9 +49,9 @@ BEGIN
   PERFORM set_config('lock_timeout', '1s', true);
   BEGIN
     WITH made AS (
-      INSERT INTO instances (instance_id, route_id, generation, first_generation, lease_token)
-      SELECT x.id, x.route, v_life, v_life, v_life::bigint << 32
-        FROM unnest(v_wanted, v_routes) WITH ORDINALITY x (id, route, n)
+      INSERT INTO instances (instance_id, route_id, lane, generation, first_generation, lease_token)
+      SELECT x.id, x.route, x.lane, v_life, v_life, v_life::bigint << 32
+        FROM unnest(v_wanted, v_routes, v_lanes) WITH ORDINALITY x (id, route, lane, n)
        ORDER BY x.n
       ON CONFLICT DO NOTHING
       RETURNING instance_id)
@@ -60,8 +62,8 @@ BEGIN
       v_made := '{}';
       FOR v_n IN 1 .. cardinality(v_wanted) LOOP
         BEGIN
-          INSERT INTO instances (instance_id, route_id, generation, first_generation, lease_token)
-          VALUES (v_wanted[v_n], v_routes[v_n], v_life, v_life, v_life::bigint << 32)
+          INSERT INTO instances (instance_id, route_id, lane, generation, first_generation, lease_token)
+          VALUES (v_wanted[v_n], v_routes[v_n], v_lanes[v_n], v_life, v_life, v_life::bigint << 32)
           ON CONFLICT DO NOTHING;
           IF FOUND THEN
             v_made := v_made || v_wanted[v_n];
@@ -87,9 +89,9 @@ BEGIN
    WHERE x.n = ANY (v_first)
      AND x.id = ANY (v_made)
    ORDER BY x.n;
-  INSERT INTO pokes (route_id, instance_id)
-  SELECT x.route, x.id
-    FROM unnest(v_wanted, v_routes) x (id, route)
+  INSERT INTO pokes (route_id, lane, instance_id)
+  SELECT x.route, x.lane, x.id
+    FROM unnest(v_wanted, v_routes, v_lanes) x (id, route, lane)
    WHERE x.id = ANY (v_made);
   PERFORM hint_resumable(x.id, x.workflow)
      FROM unnest($5, $6) WITH ORDINALITY x (id, workflow, n)
@@ -129,11 +131,13 @@ DECLARE
   v_ids text[];
   v_reasons text[];
   v_routes bigint[];
+  v_lanes text[];
 BEGIN
-  SELECT array_agg(x.id ORDER BY x.n), array_agg(x.reason ORDER BY x.n), array_agg(active.route_id ORDER BY x.n)
-    INTO v_ids, v_reasons, v_routes
+  SELECT array_agg(x.id ORDER BY x.n), array_agg(x.reason ORDER BY x.n), array_agg(active.route_id ORDER BY x.n),
+         array_agg(active.lane ORDER BY x.n)
+    INTO v_ids, v_reasons, v_routes, v_lanes
     FROM unnest($1, $2) WITH ORDINALITY x (id, reason, n)
-   CROSS JOIN LATERAL (SELECT i.route_id
+   CROSS JOIN LATERAL (SELECT i.route_id, i.lane
                          FROM instances i
                         WHERE i.instance_id = x.id
                           AND i.status IN (1, 5, 6)
@@ -154,9 +158,9 @@ BEGIN
   INSERT INTO inbox (instance_id, kind, data)
   SELECT x.id, 6, jsonb_build_object('reason', x.reason)
     FROM unnest(v_ids, v_reasons) x (id, reason);
-  INSERT INTO pokes (route_id, instance_id)
-  SELECT x.route, x.id
-    FROM unnest(v_ids, v_routes) x (id, route);
+  INSERT INTO pokes (route_id, lane, instance_id)
+  SELECT x.route, x.lane, x.id
+    FROM unnest(v_ids, v_routes, v_lanes) x (id, route, lane);
   PERFORM hint_resumable(x.id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = x.route LIMIT 1))
      FROM unnest(v_ids, v_routes) x (id, route);
 END
@@ -210,7 +214,7 @@ BEGIN
      WHERE child_id = ANY (ARRAY(SELECT unnest(v_rows) INTERSECT SELECT unnest($1)))
     RETURNING child_id, parent_id, op),
   report AS (
-    SELECT g.parent_id, g.op, active.route_id, final.kind, final.data,
+    SELECT g.parent_id, g.op, active.route_id, active.lane, final.kind, final.data,
            (SELECT r.workflow_name
               FROM instances i
              CROSS JOIN LATERAL (SELECT n.workflow_name FROM routes n WHERE n.route_id = i.route_id LIMIT 1) r
@@ -221,7 +225,7 @@ BEGIN
                           WHERE h.instance_id = g.child_id
                           ORDER BY h.seq DESC
                           LIMIT 1) final
-     CROSS JOIN LATERAL (SELECT i.route_id
+     CROSS JOIN LATERAL (SELECT i.route_id, i.lane
                            FROM instances i
                           WHERE i.instance_id = g.parent_id
                             AND i.status IN (1, 5, 6)
@@ -238,8 +242,8 @@ BEGIN
            END
       FROM report p),
   poked AS (
-    INSERT INTO pokes (route_id, instance_id)
-    SELECT p.route_id, p.parent_id FROM report p)
+    INSERT INTO pokes (route_id, lane, instance_id)
+    SELECT p.route_id, p.lane, p.parent_id FROM report p)
   SELECT array_agg(DISTINCT p.parent_id) INTO v_ids FROM report p;
   PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))
      FROM instances i

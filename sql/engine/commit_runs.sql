@@ -48,7 +48,7 @@ CREATE OR REPLACE FUNCTION commit_runs(
   g_run int[], g_group text[], g_on boolean[],
   m_run int[], m_channel text[], m_data text[], m_metadata text[], m_target text[], m_group text[],
   o_run int[], o_event_id text[], o_type text[], o_source text[], o_data text[], o_content_type text[],
-  c_run int[], c_op int[], c_id text[], c_workflow text[], c_queue text[], c_input text[], c_follows boolean[],
+  c_run int[], c_op int[], c_id text[], c_workflow text[], c_queue text[], c_input text[], c_follows boolean[], c_lane text[],
   cancel_run int[], cancel_id text[], cancel_reason text[],
   p_run int[], p_value text[],
   q_run int[], q_op int[], q_activity text[], q_queue text[], q_input text[], q_key text[], q_policy text[],
@@ -68,7 +68,7 @@ DECLARE
   v_recurred text[];  -- accepted, continuing as new
   v_message record;
   v_hints bigint;     -- counted for nobody: a way to send them
-  v_version ALIAS FOR $72;
+  v_version ALIAS FOR $73;
   v_told int[];       -- positions that record something: an instance of these that is not pinned is pinned
 BEGIN
   PERFORM need_read_committed('commit_runs');
@@ -146,8 +146,8 @@ BEGIN
         SELECT g.name, g.message_id, g.data, g.metadata, g.created_at
           FROM gone g
         RETURNING channel)
-      INSERT INTO pokes (route_id, instance_id)
-      SELECT DISTINCT 0, b.channel
+      INSERT INTO pokes (route_id, lane, instance_id)
+      SELECT DISTINCT 0, '5', b.channel
         FROM back b;
     END IF;
 
@@ -197,8 +197,8 @@ BEGIN
            AND (SELECT true FROM competing_channels c WHERE c.channel = x.channel LIMIT 1)
          ORDER BY x.n
         RETURNING channel)
-      INSERT INTO pokes (route_id, instance_id)
-      SELECT DISTINCT 0, w.channel
+      INSERT INTO pokes (route_id, lane, instance_id)
+      SELECT DISTINCT 0, '5', w.channel
         FROM waiting w;
     END IF;
 
@@ -223,7 +223,7 @@ BEGIN
 
     -- Before what may be for them: messages, and cancellations.
     IF cardinality(c_run) > 0 THEN
-      PERFORM start_children(ids, v_acc, c_run, c_op, c_id, c_workflow, c_queue, c_input, c_follows);
+      PERFORM start_children(ids, v_acc, c_run, c_op, c_id, c_workflow, c_queue, c_input, c_follows, c_lane);
     END IF;
     IF cardinality(m_run) > 0 THEN
       FOR v_message IN
@@ -307,10 +307,11 @@ BEGIN
        WHERE v_acc[x.run]
          AND x.kind = 19
          AND statuses[x.run] = 7;
-      INSERT INTO pokes (route_id, instance_id)
+      INSERT INTO pokes (route_id, lane, instance_id)
       SELECT CASE WHEN i.version IS NULL THEN i.route_id
                   ELSE (SELECT route_id(r.queue, r.workflow_name) FROM routes r WHERE r.route_id = i.route_id LIMIT 1)
              END,
+             i.lane,
              i.instance_id
         FROM instances i
        WHERE i.instance_id = ANY (v_recurred);
@@ -377,5 +378,8 @@ BEGIN
     FROM generate_series(1, cardinality(ids)) n
    WHERE NOT v_acc[n]
    ORDER BY 1;
+  IF v_held IS NOT NULL AND (SELECT true FROM queues q LIMIT 1) THEN
+    PERFORM free_slots(ids);
+  END IF;
 END
 $$;

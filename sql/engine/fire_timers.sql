@@ -27,10 +27,10 @@ BEGIN
                                 FOR UPDATE SKIP LOCKED))
     RETURNING instance_id, op, kind, expires_at, data),
   target AS (
-    SELECT d.*, active.route_id, active.generation,
+    SELECT d.*, active.route_id, active.lane, active.generation,
            (SELECT r.workflow_name FROM routes r WHERE r.route_id = active.route_id LIMIT 1) AS workflow_name
       FROM due d
-      LEFT JOIN LATERAL (SELECT i.route_id, i.generation
+      LEFT JOIN LATERAL (SELECT i.route_id, i.lane, i.generation
                            FROM instances i
                           WHERE i.instance_id = d.instance_id
                             AND i.status IN (1, 5, 6)
@@ -42,8 +42,8 @@ BEGIN
      WHERE t.route_id IS NOT NULL
      ORDER BY t.expires_at),
   poked AS (
-    INSERT INTO pokes (route_id, instance_id)
-    SELECT t.route_id, t.instance_id
+    INSERT INTO pokes (route_id, lane, instance_id)
+    SELECT t.route_id, t.lane, t.instance_id
       FROM target t
      WHERE t.route_id IS NOT NULL
      ORDER BY t.expires_at),

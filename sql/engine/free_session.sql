@@ -33,6 +33,9 @@ BEGIN
 
   IF v_ids IS NOT NULL THEN
     UPDATE instances SET session_id = NULL, last_session = v_session WHERE instance_id = ANY (v_ids);
+    IF (SELECT true FROM queues q LIMIT 1) THEN
+      PERFORM free_slots(v_ids);
+    END IF;
     -- A bare poke is not enough: a run that had consumed everything would be looked at and left (hole 12).
     IF v_crash THEN
       SELECT s.id
@@ -49,8 +52,8 @@ BEGIN
     INSERT INTO inbox (instance_id, kind, data)
     SELECT x, 7, jsonb_build_object('crash', v_crash AND coalesce(x = v_blamed, true))
       FROM unnest(v_ids) x;
-    INSERT INTO pokes (route_id, instance_id)
-    SELECT i.route_id, i.instance_id
+    INSERT INTO pokes (route_id, lane, instance_id)
+    SELECT i.route_id, i.lane, i.instance_id
       FROM instances i
      WHERE i.instance_id = ANY (v_ids);
     PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))

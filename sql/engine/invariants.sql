@@ -78,6 +78,21 @@ $$
    WHERE (SELECT r.version FROM routes r WHERE r.route_id = i.route_id LIMIT 1) <> coalesce(i.version, '')
       OR i.status = 5 AND (SELECT p.route_id FROM stuck p WHERE p.instance_id = i.instance_id) <> i.route_id
   UNION ALL
+  SELECT 'I14: no more run in a queue than it allows, of those that began since that was set', s.queue, s.taken || ' of ' || s.allowed
+    FROM (SELECT q.name AS queue, count(*) AS taken, q.concurrency AS allowed
+            FROM queues q
+            JOIN slots o ON o.queue = q.name AND o.taken_at > q.changed_at
+            JOIN instances i ON i.instance_id = o.instance_id AND i.session_id = o.session_id AND i.lease_token = o.lease_token
+           GROUP BY q.name
+           UNION ALL
+          SELECT q.name || ', key ' || o.key, count(*), q.key_concurrency
+            FROM queues q
+            JOIN slots o ON o.queue = q.name AND o.taken_at > q.changed_at
+            JOIN instances i ON i.instance_id = o.instance_id AND i.session_id = o.session_id AND i.lease_token = o.lease_token
+           WHERE o.key <> ''
+           GROUP BY q.name, o.key) s
+   WHERE s.taken > s.allowed
+  UNION ALL
   SELECT 'I8: a message that has to be sent on implies a channel poke', m.channel, 'message ' || m.message_id
     FROM (SELECT d.channel, d.message_id FROM deferred_messages d
           UNION ALL

@@ -51,8 +51,8 @@ BEGIN
     INSERT INTO inbox (instance_id, kind, name, data, metadata, message_id)
     SELECT x, 2, v_channel, $2, $3, v_message_id
       FROM unnest(v_ids) x;
-    INSERT INTO pokes (route_id, instance_id)
-    SELECT i.route_id, i.instance_id
+    INSERT INTO pokes (route_id, lane, instance_id)
+    SELECT i.route_id, i.lane, i.instance_id
       FROM instances i
      WHERE i.instance_id = ANY (v_ids);
     PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))
@@ -80,7 +80,7 @@ DECLARE
 BEGIN
   INSERT INTO deferred_messages (channel, message_id, target, group_name, data, metadata)
   VALUES ($1, v_message_id, $4, $5, $2, $3);
-  INSERT INTO pokes (route_id, instance_id) VALUES (0, $1);
+  INSERT INTO pokes (route_id, lane, instance_id) VALUES (0, '5', $1);
   PERFORM hint('workflow_resumable', jsonb_strip_nulls(jsonb_build_object('instance_id', $4, 'channel_name', $1)));
   PERFORM hint_message($1, v_message_id, $4, $5);
   RETURN v_message_id;

@@ -136,16 +136,16 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE AS
 $$
 DECLARE
-  v_route bigint;
+  v_target record;
 BEGIN
-  SELECT i.route_id INTO v_route FROM instances i WHERE i.instance_id = task.instance_id AND i.status IN (1, 5, 6);
+  SELECT i.route_id, i.lane INTO v_target FROM instances i WHERE i.instance_id = task.instance_id AND i.status IN (1, 5, 6);
   IF NOT FOUND THEN
     RETURN;
   END IF;
   INSERT INTO inbox (instance_id, kind, op, name, data)
   VALUES (task.instance_id, 12, task.op, task.activity, outcome || jsonb_build_object('generation', task.generation));
-  INSERT INTO pokes (route_id, instance_id) VALUES (v_route, task.instance_id);
-  PERFORM hint_resumable(task.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = v_route LIMIT 1));
+  INSERT INTO pokes (route_id, lane, instance_id) VALUES (v_target.route_id, v_target.lane, task.instance_id);
+  PERFORM hint_resumable(task.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = v_target.route_id LIMIT 1));
 END
 $$;
 

@@ -34,8 +34,8 @@ BEGIN
   INSERT INTO inbox (instance_id, kind, data)
   SELECT x, 7, '{"crash": false}'
     FROM unnest(v_ids) x;
-  INSERT INTO pokes (route_id, instance_id)
-  SELECT i.route_id, i.instance_id
+  INSERT INTO pokes (route_id, lane, instance_id)
+  SELECT i.route_id, i.lane, i.instance_id
     FROM instances i
    WHERE i.instance_id = ANY (v_ids);
   PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))

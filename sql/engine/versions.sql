@@ -44,7 +44,8 @@ BEGIN
   UPDATE stuck SET route_id = v_route WHERE instance_id = v_id;
   -- Who holds it looks before it lets go. Else what is unread lies under a poke of the route it had.
   IF v_instance.session_id IS NULL AND v_instance.status <> 5 THEN
-    INSERT INTO pokes (route_id, instance_id) VALUES (v_route, v_id);
+    INSERT INTO pokes (route_id, lane, instance_id)
+    SELECT v_route, i.lane, v_id FROM instances i WHERE i.instance_id = v_id;
     PERFORM hint_resumable(v_id, v_names.workflow_name);
   END IF;
   RETURN true;
@@ -116,7 +117,9 @@ DECLARE
   c_stretch CONSTANT int := 1000;
   v_claimed bigint[];
   v_route record;
-  v_from xid8;
+  v_lane text;
+  v_xid xid8;
+  v_id bigint;
   v_ids text[];
   v_moved int := 0;
 BEGIN
@@ -128,17 +131,21 @@ BEGIN
                       WHERE x.drains IS NULL
                          OR (SELECT r.version FROM routes r WHERE r.route_id = x.id LIMIT 1) <> '');
   FOR v_route IN
-    SELECT DISTINCT r.route_id AS id, low.xid AS low, high.xid AS high
+    SELECT DISTINCT r.route_id AS id
       FROM routes r
-     CROSS JOIN LATERAL (SELECT p.xid FROM pokes p WHERE p.route_id = r.route_id ORDER BY p.xid LIMIT 1) low
-     CROSS JOIN LATERAL (SELECT p.xid FROM pokes p WHERE p.route_id = r.route_id ORDER BY p.xid DESC LIMIT 1) high
      WHERE r.route_id > 0  -- all, in the order of the index
        AND r.route_id <> ALL (v_claimed)
+       AND (SELECT true FROM pokes p WHERE p.route_id = r.route_id ORDER BY p.lane, p.xid, p.id LIMIT 1)
   LOOP
-    v_from := v_route.low;
+    v_lane := '';
+    v_xid := '0';
+    v_id := 0;
     IF random() < 0.5 THEN
-      v_from := floor(v_route.low::text::numeric
-                      + random()::numeric * (v_route.high::text::numeric - v_route.low::text::numeric))::text::xid8;
+      SELECT p.lane, p.xid, p.id
+        INTO v_lane, v_xid, v_id
+        FROM pokes p TABLESAMPLE SYSTEM (1)
+       WHERE p.route_id = v_route.id
+       LIMIT 1;
     END IF;
     WITH strays AS (
       DELETE FROM pokes
@@ -146,16 +153,16 @@ BEGIN
                                  FROM (SELECT p.ctid, p.instance_id
                                          FROM pokes p
                                         WHERE p.route_id = v_route.id
-                                          AND p.xid >= v_from
-                                        ORDER BY p.xid, p.id
+                                          AND (p.lane, p.xid, p.id) >= (coalesce(v_lane, ''), coalesce(v_xid, '0'), coalesce(v_id, 0))
+                                        ORDER BY p.lane, p.xid, p.id
                                         LIMIT c_stretch) s
                                 WHERE (SELECT i.route_id FROM instances i WHERE i.instance_id = s.instance_id) <> v_route.id))
       RETURNING instance_id)
     SELECT array_agg(DISTINCT s.instance_id) INTO v_ids FROM strays s;
     CONTINUE WHEN v_ids IS NULL;
     -- In a later statement: one that has moved once more is found again.
-    INSERT INTO pokes (route_id, instance_id)
-    SELECT i.route_id, i.instance_id
+    INSERT INTO pokes (route_id, lane, instance_id)
+    SELECT i.route_id, i.lane, i.instance_id
       FROM instances i
      WHERE i.instance_id = ANY (v_ids);
     PERFORM hint_resumable(i.instance_id, (SELECT r.workflow_name FROM routes r WHERE r.route_id = i.route_id LIMIT 1))

@@ -26,6 +26,7 @@ CREATE TABLE routes (
   version       text   NOT NULL DEFAULT ''
 );
 CREATE INDEX routes_id ON routes (route_id);
+CREATE INDEX routes_queue ON routes (queue);
 
 -- Versions whose workers take no instance that is not pinned to them.
 CREATE TABLE draining_versions (
@@ -53,6 +54,7 @@ CREATE TABLE sessions (
 CREATE TABLE instances (
   instance_id  text        NOT NULL,
   route_id     bigint      NOT NULL,
+  lane         text COLLATE "C" NOT NULL,       -- priority and key: see lane_of
   status       smallint    NOT NULL DEFAULT 1,  -- 1 running 2 completed 3 failed 4 cancelled 5 stuck 6 compensating
                                                 -- (a commit says 7 for "continues as new", and 1 is stored)
   session_id   bigint,                          -- who holds the lease; only a commit that looked may clear it bare
@@ -116,9 +118,36 @@ CREATE TABLE pokes (
   xid         xid8   NOT NULL DEFAULT pg_current_xact_id(),
   id          bigint GENERATED ALWAYS AS IDENTITY,
   route_id    bigint NOT NULL,
+  lane        text COLLATE "C" NOT NULL,  -- its instance's when it was written; claims take from each (lane_of)
   instance_id text   NOT NULL
 );
-CREATE INDEX pokes_queue ON pokes (route_id, xid, id);
+CREATE INDEX pokes_queue ON pokes (route_id, lane, xid, id);
+
+-- Queues that somebody paused or limited; the others are not here (sql/engine/queues.sql). fillfactor: claims lock it.
+CREATE TABLE queues (
+  name            text        NOT NULL,
+  paused          boolean     NOT NULL DEFAULT false,
+  concurrency     int,                  -- at most so many at once; NULL: any number
+  key_concurrency int,                  -- of each key
+  rate            int,                  -- at most so many begin in each rate_period; NULL: any number
+  rate_period     interval    NOT NULL DEFAULT '1 second',
+  next_begin      timestamptz NOT NULL DEFAULT '-infinity',  -- when the next one may, by the rate
+  changed_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT queues_pkey PRIMARY KEY (name)
+) WITH (fillfactor = 50);
+
+-- Who runs in a queue with a limit. A row counts while the instance has that very lease, so that one left behind by whatever
+-- happened is no more than a row to delete.
+CREATE TABLE slots (
+  queue       text        NOT NULL,
+  key         text        NOT NULL,
+  instance_id text        NOT NULL,
+  session_id  bigint      NOT NULL,
+  lease_token bigint      NOT NULL,
+  taken_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX slots_queue ON slots (queue, key);
+CREATE INDEX slots_instance ON slots (instance_id);
 
 -- What a run did and was told. The primary key is a second fence: no two runs write the same seq.
 CREATE TABLE history (
@@ -367,6 +396,10 @@ ALTER TABLE progress SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacu
 ALTER TABLE tasks SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE task_stops SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE queues SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+ALTER TABLE slots SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
   autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 ALTER TABLE instances SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE former_generations SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);

@@ -190,7 +190,7 @@ TEST_F(Holes, WhoTakesThePokeOfALeasedInstanceTellsItsHolder) {
   ASSERT_EQ(heard.size(), 1u);
   EXPECT_EQ(heard[0].second, R"({"workflow_name": "w", "leased_instance_id": "i1"})");
   c.run("UPDATE inbox SET seen = true");
-  c.run("INSERT INTO pokes (route_id, instance_id) SELECT route_id, instance_id FROM instances");
+  c.run("INSERT INTO pokes (route_id, lane, instance_id) SELECT route_id, lane, instance_id FROM instances");
   EXPECT_EQ(b.run(claim(2)), "");
   EXPECT_EQ(ear.notifications().size(), 0u) << "there is nothing to read for it";
 }
@@ -255,9 +255,9 @@ TEST_F(HoleH7, APublisherAndAReceiverSideBySideFindEachOther) {
 }
 
 TEST_F(HoleH7, BrokenEachLooksForTheOtherAndBothWaitForEver) {
-  schema.patch("poke_channel", "INSERT INTO pokes (route_id, instance_id) VALUES (0, v_channel);",
+  schema.patch("poke_channel", "INSERT INTO pokes (route_id, lane, instance_id) VALUES (0, '5', v_channel);",
                "PERFORM match_channels(ARRAY[v_channel]);");
-  schema.patch("commit_runs", "INSERT INTO pokes (route_id, instance_id)\n      SELECT DISTINCT 0, w.channel\n"
+  schema.patch("commit_runs", "INSERT INTO pokes (route_id, lane, instance_id)\n      SELECT DISTINCT 0, '5', w.channel\n"
                "        FROM waiting w;", "SELECT count(*) INTO v_hints FROM waiting w;\n"
                "      PERFORM match_channels(w_channel);");
   schema.patch("match_channels", "NOT pg_try_advisory_xact_lock(v_class, hashtext(v_channel))", "false");
@@ -350,8 +350,8 @@ TEST_F(HoleH10, APublisherPokesWhateverIsThereAlready) {
 }
 
 TEST_F(HoleH10, BrokenAPublisherThatSparesItsPokeLosesTheMessage) {
-  schema.patch("send_message", "SELECT i.route_id, i.instance_id\n      FROM instances i\n     WHERE",
-               "SELECT i.route_id, i.instance_id\n      FROM instances i\n     WHERE NOT EXISTS "
+  schema.patch("send_message", "SELECT i.route_id, i.lane, i.instance_id\n      FROM instances i\n     WHERE",
+               "SELECT i.route_id, i.lane, i.instance_id\n      FROM instances i\n     WHERE NOT EXISTS "
                "(SELECT FROM pokes p WHERE p.instance_id = i.instance_id) AND");
   script();
   EXPECT_EQ(invariants(), kLost);

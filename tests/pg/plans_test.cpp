@@ -92,7 +92,7 @@ class Plans : public Storage {
     planned("SELECT * FROM reap_sessions(true)");
     planned(start("moved"));
     planned("SELECT set_workflow_version('moved', '3')");
-    c.run("INSERT INTO pokes (route_id, instance_id) VALUES (route_id('default', 'w', '3'), '" + id(first) + "')");
+    c.run("INSERT INTO pokes (route_id, lane, instance_id) VALUES (route_id('default', 'w', '3'), '5', '" + id(first) + "')");
     EXPECT_EQ(planned("SELECT forward_pokes()"), "1");
     for (const std::string table : {"instances", "inbox", "pokes"}) c.run("DELETE FROM " + table + " WHERE instance_id = 'moved'");
     planned("SELECT end_session(1, true, false)");
@@ -170,6 +170,17 @@ TEST_F(Plans, NoTableIsReadWholeAndNoBatchIsQuadratic) {
   watch(false);
   EXPECT_EQ(c.run("SELECT status, count(*) FROM instances WHERE instance_id ~ '^new' GROUP BY 1 ORDER BY 1"),
             "1|258\n2|255");
+}
+
+TEST_F(Plans, NorIsOneWithLanesAndLimits) {
+  c.run("UPDATE instances SET lane = CASE WHEN instance_id <= 'new0256' THEN '4' || left('k', right(instance_id, 1)::int % 2) ELSE '5a' END "
+        "WHERE instance_id ~ '^new'");
+  c.run("UPDATE pokes p SET lane = (SELECT i.lane FROM instances i WHERE i.instance_id = p.instance_id)");
+  c.run("SELECT set_queue('default', concurrency => 1000, key_concurrency => 1000, rate => 1000000), set_queue('other', concurrency => 1)");
+  watch(true);
+  run_everything(1, 256);
+  watch(false);
+  EXPECT_EQ(c.run("SELECT count(*) FROM slots WHERE instance_id IN (SELECT instance_id FROM instances WHERE session_id IS NULL)"), "0");
 }
 
 TEST_F(Plans, MostUpdatesOfInstancesStayOnTheirPage) {

@@ -401,7 +401,7 @@ TEST_F(Reuse, AReplacementThatStaysOpenHoldsUpNoWorker) {
   c.run("BEGIN; " + again("replace"));
   for (Step* step : {&a, &b}) step->run("SET lock_timeout = '20s'");
   b.run(tell("other"));
-  b.run("INSERT INTO pokes (route_id, instance_id) VALUES (route_id('default', 'w'), 'p')");
+  b.run("INSERT INTO pokes (route_id, lane, instance_id) VALUES (route_id('default', 'w'), '5', 'p')");
   EXPECT_EQ(a.run(claim_summary(1, "skipped")), "1");
   EXPECT_THAT(a.run(commit(1, {{.id = "other", .token = std::stoll(a.run("SELECT lease_token FROM instances WHERE instance_id = 'other'")),
                                 .messages = {{"c", "1", "p"}}, .cancels = {{"p", "x"}}}})),

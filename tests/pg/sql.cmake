@@ -15,6 +15,7 @@ romancy_test(test_sql pg
     ${CMAKE_CURRENT_LIST_DIR}/migrate_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/open_transactions_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/plans_test.cpp
+    ${CMAKE_CURRENT_LIST_DIR}/queues_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/retention_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/runs_test.cpp
     ${CMAKE_CURRENT_LIST_DIR}/schedules_test.cpp

@@ -52,7 +52,7 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
   Column sub_op("int"), sub_mode("smallint"), w_run("int"), w_op("int"), w_channel("text");
   Column g_run("int"), g_name("text"), g_on("boolean"), m_group("text");
   Column m_run("int"), m_channel("text"), m_data("text"), m_metadata("text"), m_target("text");
-  Column c_run("int"), c_op("int"), c_id("text"), c_workflow("text"), c_queue("text"), c_input("text"), c_follows("boolean");
+  Column c_run("int"), c_op("int"), c_id("text"), c_workflow("text"), c_queue("text"), c_input("text"), c_follows("boolean"), c_lane("text");
   Column cancel_run("int"), cancel_id("text"), cancel_reason("text");
   Column p_run("int"), p_value("text");
   Column q_run("int"), q_op("int"), q_activity("text"), q_queue("text"), q_input("text"), q_key("text"), q_policy("text");
@@ -88,7 +88,7 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
     }
     for (const auto& c : did.children) {
       c_run.add(run), c_op.add(c.op), c_id.add(c.id), c_workflow.add(c.workflow), c_queue.add(std::string("default"));
-      c_input.add(c.input), c_follows.add(c.follows);
+      c_input.add(c.input), c_follows.add(c.follows), c_lane.add(c.lane);
     }
     for (const auto& cancel : did.cancels) {
       cancel_run.add(run), cancel_id.add(cancel.id), cancel_reason.add(cancel.reason);
@@ -107,7 +107,7 @@ std::string commit(std::int64_t session, const std::vector<Did>& runs, int inbox
         &consumed_id, &seen_run, &seen_id, &back_run, &back_id, &t_run, &t_op, &t_kind, &t_after, &t_at, &over_run,
         &over_op, &w_run, &w_op, &w_channel, &sub_run, &sub_op, &sub_channel, &sub_on, &sub_mode, &g_run, &g_name,
         &g_on, &m_run, &m_channel, &m_data, &m_metadata, &m_target, &m_group, &o_run, &o_id, &o_type, &o_source,
-        &o_data, &o_content, &c_run, &c_op, &c_id, &c_workflow, &c_queue, &c_input, &c_follows, &cancel_run, &cancel_id,
+        &o_data, &o_content, &c_run, &c_op, &c_id, &c_workflow, &c_queue, &c_input, &c_follows, &c_lane, &cancel_run, &cancel_id,
         &cancel_reason, &p_run, &p_value,
         &q_run, &q_op, &q_activity, &q_queue, &q_input, &q_key, &q_policy, &stop_run, &stop_op,
         &stop_wanted}) {

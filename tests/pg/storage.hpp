@@ -46,6 +46,7 @@ struct Did {
     std::string input = "{}";
     bool follows = true;
     std::string workflow = "w";
+    std::string lane = "5";
   };
   struct Cancel {
     std::string id, reason;

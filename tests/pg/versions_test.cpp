@@ -298,7 +298,7 @@ TEST_F(Versions, AStrayInTheMiddleOfALongQueueIsFoundInTheEnd) {
           " LOOP PERFORM start_workflow('nobodys', '{}', 'n' || n); COMMIT; END LOOP; END $$");
   };
   queue(1, 1100);
-  c.run("INSERT INTO pokes (route_id, instance_id) VALUES (route_id('default', 'nobodys'), 'i1')");
+  c.run("INSERT INTO pokes (route_id, lane, instance_id) VALUES (route_id('default', 'nobodys'), '5', 'i1')");
   queue(1101, 1300);
   int looks = 0;  // each finds it with a probability of a third, or better
   while (c.run("SELECT forward_pokes()") == "0" && ++looks < 200) {
@@ -394,7 +394,7 @@ class PinInterleavings : public Versions {
   std::string recurs(const std::string& id) {
     pinned(id);
     c.run("INSERT INTO inbox (instance_id, kind, data) VALUES ('" + id + "', 7, '{}')");
-    c.run("INSERT INTO pokes (route_id, instance_id) SELECT route_id, instance_id FROM instances WHERE instance_id = '" + id + "'");
+    c.run("INSERT INTO pokes (route_id, lane, instance_id) SELECT route_id, lane, instance_id FROM instances WHERE instance_id = '" + id + "'");
     const std::string row = a.run(claim_at("v1", 1, "inbox -> 0 -> 0"));
     return commit(1, {{.id = id, .token = 2, .status = 7, .history = {{2, 0, 19, "", "7"}}, .consumed = {std::stoll(row)}}}, 100, "v1");
   }

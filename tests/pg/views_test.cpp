@@ -89,8 +89,8 @@ TEST_F(Views, NameHistoryKindsAsTheEngineDoes) {
 }
 
 TEST_F(Views, NameStatusesAsTheEngineDoes) {
-  a.run("INSERT INTO instances (instance_id, route_id, status) "
-        "SELECT lpad(n::text, 2, '0'), 1, n FROM generate_series(1, 99) n");
+  a.run("INSERT INTO instances (instance_id, route_id, lane, status) "
+        "SELECT lpad(n::text, 2, '0'), 1, '5', n FROM generate_series(1, 99) n");
   EXPECT_EQ(a.run("SELECT instance_id::int, status FROM workflow_instances WHERE status IS NOT NULL ORDER BY 1"),
             names<Status>());
 }

@@ -149,7 +149,9 @@ TEST(CliDatabase, StartTakesItsInputFromTextFileAndPipe) {
   EXPECT_EQ(cli.run({"start", "order", "--id", "a"}).out, "a\n") << "the same instance";
   EXPECT_EQ(json::parse(cli.run({"start", "order", "--id", "d", "--json"}).out), json({{"instance_id", "d"}}));
   EXPECT_EQ(cli.run({"start", "order"}).out.size(), 37u) << "a random id";
+  EXPECT_EQ(cli.run({"start", "order", "--id", "e", "--priority", "-2", "--key", "k"}).out, "e\n");
   auto db = schema.connect();
+  EXPECT_EQ(db.query("SELECT priority || coalesce(key, '') FROM workflow_instances WHERE instance_id = 'e'")->str(0, 0), "-2k");
   EXPECT_EQ(db.query("SELECT input ->> 'n' FROM workflow_instances WHERE instance_id = 'a'")->str(0, 0),
             "9007199254740993");
   EXPECT_EQ(db.query("SELECT input ->> 'n' FROM workflow_instances WHERE instance_id = 'b'")->str(0, 0),
@@ -167,6 +169,27 @@ TEST(CliDatabase, StartAtWaitsForItsTime) {
   const Said wrong = cli.run({"start", "order", "--at", "teatime"});
   EXPECT_EQ(wrong.exit_code, 1);
   EXPECT_THAT(wrong.err, HasSubstr("--at: "));
+}
+
+TEST(CliDatabase, QueuesAreLimitedPausedAndListed) {
+  const Schema schema;
+  Cli cli = cli_on(schema);
+  cli.run({"start", "order", "--id", "a", "--queue", "gpu"});
+  EXPECT_EQ(cli.run({"queue", "set", "gpu", "--concurrency", "4", "--key-concurrency", "2", "--rate", "9"}).out, "gpu is set\n");
+  EXPECT_EQ(cli.run({"queue", "pause", "gpu"}).out, "gpu is paused\n");
+  const Said again = cli.run({"queue", "pause", "gpu"});
+  EXPECT_EQ(again.exit_code, 1);
+  EXPECT_THAT(again.err, HasSubstr("NAME: gpu was paused already"));
+  const json queues = json::parse(cli.run({"queue", "list", "--json"}).out);
+  ASSERT_EQ(queues.size(), 1u);
+  EXPECT_EQ(queues[0], json({{"queue", "gpu"}, {"paused", true}, {"concurrency", 4}, {"key_concurrency", 2}, {"rate", 9}, {"rate_period", "00:00:01"}, {"waiting", 1}, {"running", 0}}));
+  EXPECT_THAT(cli.run({"queue", "list"}).out, AllOf(HasSubstr("gpu"), HasSubstr("paused")));
+  EXPECT_EQ(cli.run({"queue", "resume", "gpu"}).out, "gpu is served again\n");
+  EXPECT_EQ(cli.run({"queue", "remove", "gpu"}).out, "gpu is served without limits\n");
+  EXPECT_EQ(cli.run({"queue", "remove", "gpu"}).exit_code, 1);
+  const Said wrong = cli.run({"queue", "set", "gpu", "--concurrency", "0"});
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_THAT(wrong.err, HasSubstr("concurrency: 0 is not in 1 .. 1000000"));
 }
 
 TEST(CliDatabase, SchedulesAreMadeListedChangedAndRemoved) {

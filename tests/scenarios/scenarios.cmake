@@ -103,6 +103,7 @@ own_program(test_own_scenarios
   ${CMAKE_CURRENT_LIST_DIR}/versions_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/sizes_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/holders_test.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/queues_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/retention_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/hooks_test.cpp)
 

@@ -49,6 +49,27 @@ TEST_F(Children, GiveTheirParentTheirOutputWheneverTheParentDies) {
   }
 }
 
+TEST_F(Children, HaveThePriorityAndTheKeyTheyWereStartedWith) {
+  const auto keyed = workflow("keyed", [](Context& ctx) -> Task<void> {
+    ctx.start_child(sweep, {.priority = 3, .key = "customer 7"});
+    ctx.start_workflow(sweep, {.priority = -4});
+    for (const int priority : {5, -5}) {
+      try {
+        ctx.start_child(sweep, {.priority = priority});
+        ctx.set_status("not refused");
+      } catch (const std::invalid_argument&) {
+      }
+    }
+    co_return;
+  });
+  Script script({keyed}, {act});
+  script.start("keyed", "null");
+  script.settle();
+  EXPECT_EQ(script.told(false).find("not refused"), std::string::npos) << script.told();
+  EXPECT_EQ(script.children.at("i-1/1").lane, "2customer 7");
+  EXPECT_EQ(script.children.at("i-1/2").lane, "9");
+}
+
 TEST_F(Children, ErrorsReachTheirParentWithTypeAndMessage) {
   for (const std::string status : {"failed", "cancelled", "refused"}) {
     Script script({parent}, {act});

@@ -44,6 +44,8 @@ struct NewInstance {
   std::string id;     // empty: derived from where the code is
   std::string queue;
   bool follows = true;
+  int priority = 0;
+  std::string key;     // empty: none
 };
 
 class Host {

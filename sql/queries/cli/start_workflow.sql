@@ -1,4 +1,4 @@
--- romancy start. NULL instance_id: a random one; NULL start_at: now.
+-- romancy start. NULL instance_id: a random one; NULL start_at: now; NULL key: none.
 -- Index: pk of instances. Locks: none but its own new rows.
 SELECT start_workflow(workflow_name => $1::text, input => $2::jsonb, instance_id => $3::text, queue => $4::text,
-                      start_at => $5::timestamptz, on_finished => $6::text);
+                      start_at => $5::timestamptz, on_finished => $6::text, priority => $7::int, key => $8::text);

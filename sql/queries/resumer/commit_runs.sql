@@ -14,9 +14,9 @@ SELECT run, accepted, released, inbox, clock_us
          $34::int[], $35::text[], $36::boolean[],
          $37::int[], $38::text[], $39::text[], $40::text[], $41::text[], $42::text[],
          $43::int[], $44::text[], $45::text[], $46::text[], $47::text[], $48::text[],
-         $49::int[], $50::int[], $51::text[], $52::text[], $53::text[], $54::text[], $55::boolean[],
-         $56::int[], $57::text[], $58::text[],
-         $59::int[], $60::text[],
-         $61::int[], $62::int[], $63::text[], $64::text[], $65::text[], $66::text[], $67::text[],
-         $68::int[], $69::int[], $70::boolean[],
-         $71::int, $72::text);
+         $49::int[], $50::int[], $51::text[], $52::text[], $53::text[], $54::text[], $55::boolean[], $56::text[],
+         $57::int[], $58::text[], $59::text[],
+         $60::int[], $61::text[],
+         $62::int[], $63::int[], $64::text[], $65::text[], $66::text[], $67::text[], $68::text[],
+         $69::int[], $70::int[], $71::boolean[],
+         $72::int, $73::text);

@@ -1,0 +1,2 @@
+-- romancy queue pause. Index: pk of queues. Locks: the queue.
+SELECT pause_queue($1::text);
