@@ -43,7 +43,7 @@ TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   second.output.cancels = {{"e", "enough"}};
   const auto params = commit_params(99, {&first, &second}, 100);
   const auto& values = params.values();
-  ASSERT_EQ(values.size(), 72u);
+  ASSERT_EQ(values.size(), 73u);
   EXPECT_EQ(values[0], "99");
   EXPECT_EQ(values[6], "{2}");          // h_run
   EXPECT_EQ(values[12], "{1,1,2}");     // consumed_run
@@ -62,10 +62,11 @@ TEST(RunStore, RowsOfABatchCarryThePositionOfTheirRun) {
   EXPECT_EQ(values[49], "{7,0}");       // c_op
   EXPECT_EQ(values[53], R"({"1","null"})");  // c_input
   EXPECT_EQ(values[54], "{t,f}");       // c_follows
-  EXPECT_EQ(values[56], R"({"e"})");    // cancel_id
-  EXPECT_EQ(values[70], "100");
-  EXPECT_FALSE(values[71]) << "no version";
-  EXPECT_EQ(commit_params(99, {&first}, 100, "v1").values()[71], "v1");
+  EXPECT_EQ(values[55], R"({"5","5"})");  // c_lane
+  EXPECT_EQ(values[57], R"({"e"})");    // cancel_id
+  EXPECT_EQ(values[71], "100");
+  EXPECT_FALSE(values[72]) << "no version";
+  EXPECT_EQ(commit_params(99, {&first}, 100, "v1").values()[72], "v1");
 }
 
 TEST(Engine, MergedOutputsKeepTheOrderOfHistoryAndTheLastStatus) {
