@@ -68,20 +68,21 @@ void Chaos::kill(const std::string& component, int signal) {
 }
 
 void Chaos::blow() {
-  static const char* const kComponents[] = {"worker.1", "worker.2", "timer", "listener", "relay"};
+  static const char* const kComponents[] = {"worker.1", "worker.2", "other.1", "timer", "listener", "relay"};
   // All numbers are drawn whatever the choice, so that a new kind of blow moves none of the others'.
-  int what = random_.below(100), which = random_.below(5), ms = random_.chance(40) ? random_.between(2500, 6000) : random_.between(20, 1500);
+  int what = random_.below(100), which = random_.below(6), ms = random_.chance(40) ? random_.between(2500, 6000) : random_.between(20, 1500);
   const auto number = random_.next();
-  if (long_stops_) what = 50, which = which % 2, ms = 3500 + ms / 4;
+  if (long_stops_) what = 50, which = which % 3, ms = 3500 + ms / 4;
   std::string name;
   try {
     if (what < 34) {
       name = std::string("kill ") + kComponents[which];
       kill(kComponents[which], SIGKILL);
     } else if (what < 38) {
-      name = "kill both workers";
+      name = "kill all workers";
       kill("worker.1", SIGKILL);
       kill("worker.2", SIGKILL);
+      kill("other.1", SIGKILL);
     } else if (what < 46) {
       name = "kill the SQL server of a queue";
       start_server(site_, server_);

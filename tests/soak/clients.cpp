@@ -58,6 +58,7 @@ std::map<std::string, int> Clients::counts() {
 
 void Clients::work() {
   std::unique_ptr<pg::Blocking> conn;
+  Client client(conninfo_);
   std::unique_lock lock(mutex_);
   while (!stop_) {
     Turn* due = nullptr;
@@ -72,7 +73,7 @@ void Clients::work() {
     const Turn turn = *due;  // nobody else touches it while it is busy; the map may grow
     const std::string id = turn.program->id;
     lock.unlock();
-    const Came came = perform(conn, turn);
+    const Came came = perform(conn, client, turn);
     lock.lock();
     Turn& after = turns_.at(id);
     after.busy = false;
@@ -86,6 +87,9 @@ void Clients::work() {
     if (did.with.value("rolled_back", false)) ++counts_["client: rolled back"];
     if (did.with.value("hold_ms", 0) > 0) ++counts_["client: a transaction held open"];
     if (did.with.contains("at_ms")) ++counts_["client: start_at"];
+    if (did.with.contains("by_client")) ++counts_["client: start, by client.hpp"];
+    if (did.with.contains("priority")) ++counts_["client: start, with a priority"];
+    if (did.with.contains("key")) ++counts_["client: start, with a key"];
     if (did.with.contains("on_finished")) ++counts_["client: start, " + did.with.at("on_finished").get<std::string>()];
     if (++after.next == turn.program->actions.size()) turns_.erase(id);
     else after.due = Clock::now() + std::chrono::milliseconds(turn.program->actions[after.next].after_ms);
@@ -118,20 +122,46 @@ void Clients::once(std::unique_ptr<pg::Blocking>& conn, const std::string& key, 
   }
 }
 
-Clients::Came Clients::perform(std::unique_ptr<pg::Blocking>& conn, const Turn& turn) {
+// With client.hpp: each call is a transaction of its own, and a start with an id may be made again.
+Clients::Came Clients::by_client(Client& client, const Action& action) {
+  const Json& with = action.with;
+  const std::string id = with.at("id"), key = with.value("key", "");
+  try {
+    if (action.what == "start") {
+      const WorkflowName<Json, Json> workflow(with.at("workflow"), with.value("queue", "default"));
+      client.start(workflow, with.at("input"), {.id = id, .priority = with.value("priority", 0), .key = key});
+    } else if (const Json output = client.wait<Json>(id, 300ms); !output.contains("log")) {
+      violation_(id, "client.wait() got " + output.dump());
+    }
+  } catch (const WorkflowFailed&) {
+  } catch (const WaitTimedOut&) {
+    return Came::not_yet;
+  } catch (const ClientError& e) {
+    if (e.may_be_tried_again()) return Came::not_yet;
+    violation_(id, "client.hpp: " + action.what + ": " + e.sqlstate() + " " + e.what());
+  }
+  return Came::done;
+}
+
+Clients::Came Clients::perform(std::unique_ptr<pg::Blocking>& conn, Client& client, const Turn& turn) {
   const Action& action = turn.program->actions[turn.next];
   const Json& with = action.with;
   const std::string what = action.what, key = turn.program->id + "#" + std::to_string(turn.next);
   const std::string id = with.value("id", with.value("name", ""));
   std::vector<std::pair<std::string, pg::Params>> todo;
+  if (with.contains("by_client") || what == "wait") return by_client(client, action);
   if (what == "start") {
     const std::string input = dump_json(with.at("input")), workflow = with.at("workflow"), finished = with.value("on_finished", "return");
     if (with.contains("at_ms")) {
       const int ms = with.at("at_ms");
       todo.emplace_back("INSERT INTO soak.starts SELECT $1, clock_timestamp() + $2 * interval '1 ms'", pg::Params(id, ms));
     }
-    todo.emplace_back("SELECT start_workflow($1, $2, $3, on_finished => $4, start_at => (SELECT at FROM soak.starts WHERE id = $3))",
-                      pg::Params(workflow, input, id, finished));
+    const std::string queue = with.value("queue", "default");
+    const int priority = with.value("priority", 0);
+    std::optional<std::string> name;
+    if (with.contains("key")) name = with.at("key").get<std::string>();
+    todo.emplace_back("SELECT start_workflow($1, $2, $3, $5, $6, on_finished => $4, start_at => (SELECT at FROM soak.starts WHERE id = $3), key => $7)",
+                      pg::Params(workflow, input, id, finished, queue, priority, name));
   } else if (what == "publish") {
     const std::string channel = with.at("ch");
     const auto send = [&](int i) {
@@ -169,6 +199,16 @@ Clients::Came Clients::perform(std::unique_ptr<pg::Blocking>& conn, const Turn& 
     return Came::done;
   } else if (what == "remove") {
     todo.emplace_back("SELECT soak.remove($1)", pg::Params(id));
+  } else if (what == "set_queue") {
+    const auto limit = [&](const char* which) { return with.contains(which) ? std::optional<int>(with.at(which).get<int>()) : std::nullopt; };
+    todo.emplace_back("SELECT set_queue($1, concurrency => $2, key_concurrency => $3, rate => $4)",
+                      pg::Params(with.at("queue").get<std::string>(), limit("concurrency"), limit("key_concurrency"), limit("rate")));
+  } else if (what == "pause_queue" || what == "resume_queue" || what == "remove_queue") {
+    todo.emplace_back("SELECT " + what + "($1)", pg::Params(with.at("queue").get<std::string>()));
+  } else if (what == "drain_version" || what == "resume_version") {
+    todo.emplace_back("SELECT " + what + "($1)", pg::Params(with.at("version").get<std::string>()));
+  } else if (what == "move") {
+    todo.emplace_back("SELECT soak.move($1, $2)", pg::Params(id, with.at("version").get<std::string>()));
   } else if (what == "schedule") {
     const std::string input = dump_json(with.at("input")), overlap = with.at("overlap");
     const bool cron = with.at("cron");

@@ -44,7 +44,9 @@ class Maker {
 
   Program make() {
     const int family = random_.below(100);
-    if (family < 42) solo();
+    if (family < 30) solo();
+    else if (family < 36) limited();
+    else if (family < 42) deploy();
     else if (family < 52) mail();
     else if (family < 62) audience(false);
     else if (family < 72) audience(true);
@@ -63,11 +65,16 @@ class Maker {
   // A braced list, because its elements are drawn in the order in which they are written; arguments are not.
   void act(Action action) { made_.actions.push_back(std::move(action)); }
 
+  std::string key() { return "key " + std::to_string(random_.below(3)); }
+
   // Registers the actor and all children in its steps, and starts it unless it is one.
   void enter(Actor actor) {
     if (!actor.child) {
       number(actor.steps, "");
-      Json with{{"id", actor.id}, {"workflow", actor.workflow}, {"input", {{"steps", actor.steps}}}};
+      Json with{{"id", actor.id}, {"workflow", actor.workflow}, {"queue", actor.queue}, {"input", {{"steps", actor.steps}}}};
+      if (random_.chance(25)) with["priority"] = random_.between(-4, 4);
+      if (random_.chance(actor.queue == "default" ? 25 : 70)) with["key"] = key();
+      if (random_.chance(15)) with["by_client"] = true;
       act({"start", with, random_.below(100)});
     }
     made_.actors.push_back(actor);
@@ -139,6 +146,8 @@ class Maker {
     const std::string before = std::exchange(self_, one["id"].get<std::string>());
     one["steps"] = list(depth + 1);
     self_ = before;
+    if (random_.chance(25)) one["priority"] = random_.between(-4, 4);
+    if (random_.chance(25)) one["key"] = key();
     if (how == "forget") one["follows"] = random_.chance(50);
     if (how == "cancel") one["steps"].push_back(step("never"));
     else if (how == "talk") one["steps"].push_back(step("recv", {{"ch", "talk"}, {"count", 1}, {"expect", {0}}}));
@@ -215,8 +224,58 @@ class Maker {
     if (random_.chance(30)) main.cancellable = true;
     const bool cancelled = main.cancellable;
     enter(std::move(main));
-    if (random_.chance(12)) made_.actions.back().with["at_ms"] = random_.between(100, 2500);
+    if (random_.chance(12)) {
+      made_.actions.back().with["at_ms"] = random_.between(100, 2500);
+      made_.actions.back().with.erase("by_client");
+    }
     if (cancelled) act({"cancel", {{"id", name("main")}}, guarded ? random_.between(1500, 3000) : random_.between(10, 2000)});
+    if (random_.chance(20)) act({"wait", {{"id", name("main")}}});
+  }
+
+  // Several in a queue whose limits are changed, and which is paused, while they run. All programs share the two queues.
+  void limited() {
+    const bool rate = random_.chance(40);
+    made_.kind = rate ? "queue with a rate" : "queue with limits";
+    const std::string queue = rate ? "soak-rate" : "soak-limit";
+    const int count = random_.between(3, 9);
+    for (int i = 0; i < count; ++i) {
+      Actor one{.id = self_ = name("q" + std::to_string(i)), .steps = list(1, 3), .workflow = rate ? "soak_rated" : "soak_limited", .queue = queue};
+      if (random_.chance(25)) one.steps.push_back(step("recur"));
+      if (random_.chance(50)) some(one.steps, 1);
+      enter(std::move(one));
+      if (random_.chance(12)) {
+        Json limits{{"queue", queue}};
+        if (rate) limits["rate"] = random_.between(20, 80);
+        else if (random_.chance(80)) limits["concurrency"] = random_.between(1, 5);
+        if (!rate && random_.chance(60)) limits["key_concurrency"] = random_.between(1, 2);
+        if (random_.chance(15)) act({"remove_queue", {{"queue", queue}}});
+        act({"set_queue", limits});
+      }
+    }
+    if (random_.chance(50)) {
+      act({"pause_queue", {{"queue", queue}}, random_.below(200)});
+      act({"resume_queue", {{"queue", queue}}, random_.between(50, 1000)});
+    }
+  }
+
+  // Instances that begin while a version drains, and some that are moved to the other.
+  void deploy() {
+    made_.kind = "deploy";
+    const int count = random_.between(3, 6);
+    const std::string old = random_.chance(50) ? "1" : "2";
+    for (int i = 0; i < count; ++i) {
+      Actor one{.id = self_ = name("d" + std::to_string(i)), .steps = Json::array()};
+      for (int generations = random_.between(1, 3); generations > 0; --generations) {
+        one.steps.push_back(step("act", {{"via", "tx"}, {"n", 1}}));
+        some(one.steps, 1);
+        one.steps.push_back(step("act", {{"via", "txs"}, {"n", 2}}));
+        if (generations > 1) one.steps.push_back(step("recur"));
+      }
+      enter(std::move(one));
+      if (i == count / 2) act({"drain_version", {{"version", old}}});
+    }
+    if (random_.chance(50)) act({"move", {{"id", name("d" + std::to_string(random_.below(count)))}, {"version", random_.chance(50) ? "1" : "2"}}});
+    act({"resume_version", {{"version", old}}, random_.between(50, 1000)});
   }
 
   Json isolation() {
@@ -463,6 +522,7 @@ class Checker {
       if (taken_ != all) wrong(program_.id + ".speaks", "the consumers got " + Json(taken_).dump() + " of " + std::to_string(program_.competing) + " messages");
     }
     effects();
+    versions();
     for (const auto& instance : facts_.instances) {
       const std::string& id = instance.first;
       const bool known = std::any_of(program_.actors.begin(), program_.actors.end(), [&](const Actor& a) { return a.id == id || (program_.schedule && id.starts_with(a.id + "@")); });
@@ -606,6 +666,8 @@ class Checker {
     if (partial) return;
     cover("act " + via + (via == end || end == "ok" ? "" : " " + end));
     if (step.value("fail", 0) > 0) cover("act retried");
+    const auto row = facts_.effects.find({self_, step.at("p")});
+    if (via == "queue" && row != facts_.effects.end() && row->second.note == "details") cover("details of an attempt before");
     if (end == "ok" && ok) return expect(outcome.at("ok") == step.at("n").get<std::int64_t>() * 7 + 1, step, outcome, "another result");
     const std::string error = outcome.value("error", "");
     const std::string planned = end == "terminal" ? "Refused" : end == "brittle" ? "std::runtime_error" : end == "slow" ? "AttemptTimedOut" : "";
@@ -635,6 +697,8 @@ class Checker {
       return expect(error == "ChildRefused", step, outcome, "not refused");
     }
     cover("child " + how);
+    if (step.contains("priority")) cover("child with a priority");
+    if (step.contains("key")) cover("child with a key");
     const auto found = facts_.instances.find(step.at("id").get<std::string>());
     if (found == facts_.instances.end()) return expect(false, step, outcome, "the child was never started");
     if (outcome.contains("started")) return;
@@ -683,6 +747,27 @@ class Checker {
     }
   }
 
+  // What one generation wrote together with its own record, workers of one version wrote: that to which it is pinned.
+  void versions() {
+    std::map<std::string, std::set<std::string>> of_instance;
+    for (const auto& [generation, made_by] : facts_.made_by) {
+      const auto& [id, number] = generation;
+      of_instance[id].insert(made_by.begin(), made_by.end());
+      if (facts_.moved.contains(id)) continue;
+      std::string all;
+      for (const std::string& version : made_by) all += " " + version;
+      if (made_by.size() > 1) wrong(id, "generation " + number + " was made by versions" + all);
+      const auto found = facts_.instances.find(id);
+      if (found != facts_.instances.end() && std::to_string(found->second.generation) == number && !made_by.contains(found->second.version)) {
+        wrong(id, "generation " + number + " is pinned to version " + found->second.version + " and was made by" + all);
+      }
+    }
+    for (const auto& [id, versions] : of_instance) {
+      for (const std::string& version : versions) cover("by version " + version);
+      if (versions.size() > 1) cover(facts_.moved.contains(id) ? "moved, and by both versions" : "generations by both versions");
+    }
+  }
+
   const Program& program_;
   const Facts& facts_;
   Verdict verdict_;
@@ -721,7 +806,10 @@ const std::vector<std::string>& all_kinds() {
       "ticks", "removed by id", "compensations tried again", "client: start", "client: start, refuse", "client: start, replace",
       "client: start, return", "client: start_at", "client: refused", "client: remove", "client: await", "client: publish", "client: cancel",
       "client: declare", "client: schedule", "client: pause", "client: resume", "client: trigger", "client: unschedule",
-      "client: under an old snapshot", "client: rolled back", "client: a transaction held open"};
+      "client: wait", "client: start, by client.hpp", "client: start, with a priority", "client: start, with a key", "client: set_queue",
+      "client: pause_queue", "client: resume_queue", "client: remove_queue", "client: drain_version", "client: resume_version", "client: move",
+      "program: queue with limits", "program: queue with a rate", "by version 1", "by version 2", "generations by both versions",
+      "details of an attempt before", "child with a priority", "child with a key", "client: under an old snapshot", "client: rolled back", "client: a transaction held open"};
   return kAll;
 }
 

@@ -13,19 +13,22 @@
 //   step (k)              what of docs/workflows.md it uses
 //   act via plain, async  activities, retries, terminal errors; brittle: attempts used up; slow: a time-out
 //       via tx, txs       transactional ones, savepoints; serializable
-//       via queue, sql    queued ones, served by workers of ours; by soak_server with SQL alone (heartbeat, fail, release)
+//       via queue, sql    queued ones, served by workers of ours (heartbeat, details); by soak_server with SQL alone (heartbeat,
+//                         fail, release)
 //   sleep, never          sleep, sleep_until; a wait that only a cancellation ends
 //   all, any, race        when_all and wait_all; when_any; start, wait_any and futures that are dropped
 //   scope, shield, guard  Scope and its cancel; shield; clean-up behind a cancellation
 //   pub, recv, recvfor    publish direct, broadcast, to a group; receive, receive_message, wait_event; receive_for
 //   sub, unsub, join, leave, members, consume      channels of both modes, groups; competing receivers that stop
-//   child, fan            await, result, forget (following or not), cancel, talk to, detached (start_workflow), refused
+//   child, fan            await, result, forget (following or not), cancel, talk to, detached (start_workflow), refused;
+//                         priority, key
 //   cancel                cancel_workflow
 //   comp, forget, fail    compensations, those that never succeed among them
 //   recur, event, pure    continue-as-new; outbox; uuid, random, side_effect, log, Bytes, patched
 //   every one             set_status
-// Clients (clients.cpp): start, start_at, on_finished, publish, publish_to_group, declare_channel, cancel, remove_workflow,
-// await_workflow, schedules, under all isolation levels, in transactions that stay open or roll back.
+// Clients (clients.cpp): start, start_at, on_finished, priority, key, publish, publish_to_group, declare_channel, cancel,
+// remove_workflow, await_workflow, schedules, under all isolation levels, in transactions that stay open or roll back; start and
+// wait of client.hpp; limits, rate and pause of two queues; drain_version, set_workflow_version.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -53,7 +56,7 @@ class Random {
 struct Actor {
   std::string id;
   Json steps;
-  std::string workflow = "soak";
+  std::string workflow = "soak", queue = "default";
   bool cancellable = false;  // it may end as cancelled
   bool optional = false;     // it may never have begun
   bool child = false;        // nobody outside starts it
@@ -87,6 +90,8 @@ struct Facts {
   struct Instance {
     std::string status, error_type;
     Json output, progress;
+    std::string version{};         // to which its last generation is pinned
+    int generation = 0;
   };
   struct Written {
     int times = 0;                 // keys in soak.effects, rows in soak.ledger
@@ -97,6 +102,10 @@ struct Facts {
   std::map<std::string, Instance> instances;
   std::map<std::pair<std::string, std::string>, Written> effects;  // by instance and path
   std::set<std::pair<std::string, int>> patched;                   // generations whose history has the row
+  // By instance and generation (behind it the name of the life, where an id has several): the versions of the workers whose
+  // transactions wrote for it.
+  std::map<std::pair<std::string, std::string>, std::set<std::string>> made_by{};
+  std::set<std::string> moved{};                                   // by set_workflow_version
 };
 
 struct Verdict {

@@ -97,6 +97,12 @@ TEST(SoakModel, FindsEachKindOfWrong) {
       {"cancelled by nobody", [](Case& c) { c.facts.instances["p0.main"].status = "cancelled"; }},
       {"failed by itself", [](Case& c) { c.facts.instances["p0.main"].status = "failed"; }},
       {"never started", [](Case& c) { c.facts.instances.clear(); }},
+      {"one generation by two versions", [](Case& c) { c.facts.made_by[{"p0.main", "1"}] = {"1", "2"}; }},
+      {"made by another version than the one it is pinned to", [](Case& c) {
+         c.facts.instances["p0.main"].generation = 2;
+         c.facts.instances["p0.main"].version = "1";
+         c.facts.made_by[{"p0.main", "2"}] = {"2"};
+       }},
       {"started by nobody", [](Case& c) { c.facts.instances["p0.other"] = c.facts.instances["p0.main"]; }},
   };
   for (const auto& [what, change] : kWrongs) {
@@ -104,6 +110,19 @@ TEST(SoakModel, FindsEachKindOfWrong) {
     change(wrong);
     EXPECT_GT(wrong.wrong(), 0U) << what;
   }
+}
+
+TEST(SoakModel, EachGenerationMayBeOfAnotherVersionAndAMovedOneOfBoth) {
+  Case each;
+  each.facts.instances["p0.main"].generation = 2;
+  each.facts.instances["p0.main"].version = "2";
+  each.facts.made_by[{"p0.main", "1"}] = {"1"};
+  each.facts.made_by[{"p0.main", "2"}] = {"2"};
+  EXPECT_EQ(each.wrong(), 0U);
+  each.facts.made_by[{"p0.main", "2"}] = {"1", "2"};
+  EXPECT_GT(each.wrong(), 0U);
+  each.facts.moved.insert("p0.main");
+  EXPECT_EQ(each.wrong(), 0U);
 }
 
 TEST(SoakModel, ACancelledSagaIsUndoneNewestFirst) {

@@ -10,13 +10,14 @@ romancy_test(test_soak_program unit
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/program_test.cpp
   LIBS romancy_soak_program)
 
+# The SDK's own library, without the definition by which a user's Json is another type than that of romancy_base.
 add_executable(test_soak
   ${CMAKE_CURRENT_LIST_DIR}/chaos.cpp
   ${CMAKE_CURRENT_LIST_DIR}/clients.cpp
   ${CMAKE_CURRENT_LIST_DIR}/soak.cpp
   ${CMAKE_CURRENT_LIST_DIR}/soak_test.cpp
   ${CMAKE_CURRENT_LIST_DIR}/oracle_test.cpp)
-target_link_libraries(test_soak PRIVATE romancy_soak_program romancy_test_site GTest::gmock GTest::gtest GTest::gtest_main)
+target_link_libraries(test_soak PRIVATE romancy_soak_program romancy_sdk_core $<LINK_ONLY:romancy_sdk> romancy_test_site GTest::gmock GTest::gtest GTest::gtest_main)
 add_dependencies(test_soak soak_worker soak_server fault_worker romancy-supervisor romancy-listener romancy-timer romancy-relay romancy_cli)
 foreach(suite SoakSmoke:soak-smoke Soak:soak SoakOracle:soak)
   string(REPLACE ":" ";" suite ${suite})

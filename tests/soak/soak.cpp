@@ -18,17 +18,25 @@ constexpr auto kDrainGuard = 180s;  // of all, once no new one begins
 
 constexpr const char* kTables = R"sql(
 CREATE SCHEMA soak;
-CREATE TABLE soak.effects (key text PRIMARY KEY, instance text NOT NULL, label text NOT NULL, attempts int NOT NULL DEFAULT 1);
+CREATE TABLE soak.effects (key text PRIMARY KEY, instance text NOT NULL, label text NOT NULL, attempts int NOT NULL DEFAULT 1, note text NOT NULL DEFAULT '');
 CREATE INDEX ON soak.effects (instance text_pattern_ops);
-CREATE TABLE soak.ledger (id bigint GENERATED ALWAYS AS IDENTITY, instance text NOT NULL, label text NOT NULL, note text NOT NULL DEFAULT '');
+CREATE TABLE soak.ledger (id bigint GENERATED ALWAYS AS IDENTITY, instance text NOT NULL, label text NOT NULL, note text NOT NULL DEFAULT '', generation int, version text);
 CREATE INDEX ON soak.ledger (instance text_pattern_ops);
 CREATE TABLE soak.done (key text PRIMARY KEY);
 CREATE TABLE soak.starts (id text PRIMARY KEY, at timestamptz NOT NULL);
+CREATE TABLE soak.moved (id text PRIMARY KEY);
 CREATE TABLE soak.triggered (id text PRIMARY KEY);
 CREATE TABLE soak.schedules (name text PRIMARY KEY, started bigint NOT NULL, seen bigint NOT NULL, ticks bigint);
 CREATE FUNCTION soak.cancel(id text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM romancy.cancel_workflow(id, 'by a client');
+EXCEPTION WHEN object_not_in_prerequisite_state THEN  -- it was faster
+END
+$$;
+CREATE FUNCTION soak.move(id text, version text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO soak.moved VALUES ($1);
+  PERFORM romancy.set_workflow_version($1, $2);
 EXCEPTION WHEN object_not_in_prerequisite_state THEN  -- it was faster
 END
 $$;
@@ -98,6 +106,9 @@ UNION ALL SELECT 'progress', count(*), min(instance_id) FROM progress HAVING cou
 UNION ALL SELECT 'result_waits', count(*), min(instance_id) FROM result_waits HAVING count(*) > 0
 UNION ALL SELECT 'stuck', count(*), min(instance_id) FROM stuck HAVING count(*) > 0
 UNION ALL SELECT 'schedules', count(*), min(name) FROM schedules HAVING count(*) > 0
+UNION ALL SELECT 'queues', count(*), min(name) FROM queues HAVING count(*) > 0
+UNION ALL SELECT 'slots', count(*), min(instance_id) FROM slots HAVING count(*) > 0
+UNION ALL SELECT 'draining_versions', count(*), min(version) FROM draining_versions HAVING count(*) > 0
 UNION ALL SELECT 'outbox', count(*), min(event_id) FROM outbox HAVING count(*) > 0
 UNION ALL SELECT 'sessions of the dead', count(*) - count(DISTINCT worker), min(worker) FROM sessions HAVING count(*) > count(DISTINCT worker)
 UNION ALL SELECT 'claims of the dead', count(*), min(session_id)::text FROM claims WHERE session_id NOT IN (SELECT session_id FROM sessions) HAVING count(*) > 0
@@ -107,8 +118,11 @@ class Soak {
  public:
   explicit Soak(const SoakOptions& options)
       : options_(options),
-        site_({.extra = "[poll]\nfallback_interval = \"5s\"\n[worker]\ncache_instances = 20\n",
+        site_({.extra = "[poll]\nfallback_interval = \"5s\"\n[worker]\ncache_instances = 20\n[[resumer]]\nname = \"other\"\nversion = \"2\"\ncommand = [\"" +
+                        test::program_path("soak_worker") + "\"]\n",
                .supervisor = "restart_delay_max = \"500ms\"\n",
+               .resumer = "version = \"1\"\n",
+               .components = 6,
                .session_timeout = "3s",
                .wrap = [](const std::string&, const std::string&) { return "\"" + test::program_path("soak_worker") + "\""; }}) {
     site_.script_receiver([this](const test::HttpRequest& request) { return receive(request); });
@@ -117,6 +131,8 @@ class Soak {
     EXPECT_TRUE(test::eventually([&] { return site_.all_ready(); })) << site_.log();
     auto& conn = db();
     test::add_guard(conn);
+    // Programs change these.
+    ask("SELECT set_queue('soak-limit', concurrency => 3, key_concurrency => 1), set_queue('soak-rate', rate => 40)");
     if (!options_.broken.empty()) {
       const auto broke = conn.script(options_.broken);
       if (!broke) throw std::runtime_error("break: " + broke.error().text);
@@ -277,15 +293,17 @@ class Soak {
       auto value = parse_json(rows.text(row, column), "a value");
       return value ? std::move(*value) : Json();
     };
-    const auto instances = ask("SELECT instance_id, status, output, progress, error ->> 'type' FROM workflow_instances WHERE instance_id LIKE $1", pg::Params(pattern));
+    const auto instances = ask("SELECT instance_id, status, output, progress, error ->> 'type', coalesce(version, ''), generation FROM workflow_instances WHERE instance_id LIKE $1", pg::Params(pattern));
     for (int i = 0; i < instances.size(); ++i) {
       Facts::Instance& one = facts.instances[instances.str(i, 0)];
       one.status = instances.str(i, 1);
       one.output = json(instances, i, 2);
       one.progress = json(instances, i, 3);
       if (!instances.is_null(i, 4)) one.error_type = instances.str(i, 4);
+      one.version = instances.str(i, 5);
+      one.generation = instances.int32(i, 6);
     }
-    const auto effects = ask("SELECT instance, label, count(*), false, 0, '' FROM soak.effects WHERE instance LIKE $1 GROUP BY 1, 2 UNION ALL "
+    const auto effects = ask("SELECT instance, label, count(*), false, 0, max(note) FROM soak.effects WHERE instance LIKE $1 GROUP BY 1, 2 UNION ALL "
                              "SELECT instance, label, count(*), true, max(id), max(note) FROM soak.ledger WHERE instance LIKE $1 GROUP BY 1, 2", pg::Params(pattern));
     for (int i = 0; i < effects.size(); ++i) {
       Facts::Written& one = facts.effects[{effects.str(i, 0), effects.str(i, 1)}];
@@ -298,6 +316,11 @@ class Soak {
                              "(SELECT FROM workflow_history h WHERE h.instance_id = i.instance_id AND h.kind = 'patched') "
                              "UNION ALL SELECT DISTINCT instance_id, generation FROM workflow_history_archive WHERE instance_id LIKE $1 AND kind = 'patched'", pg::Params(pattern));
     for (int i = 0; i < patched.size(); ++i) facts.patched.emplace(patched.str(i, 0), patched.int32(i, 1));
+    // Labels of one id's several lives begin with the letter of the life; generations are counted anew in each.
+    const auto made = ask("SELECT DISTINCT instance, generation || substring(label FROM '^[a-z]*'), version FROM soak.ledger WHERE instance LIKE $1 AND version IS NOT NULL", pg::Params(pattern));
+    for (int i = 0; i < made.size(); ++i) facts.made_by[{made.str(i, 0), made.str(i, 1)}].insert(made.str(i, 2));
+    const auto moved = ask("SELECT id FROM soak.moved WHERE id LIKE $1", pg::Params(pattern));
+    for (int i = 0; i < moved.size(); ++i) facts.moved.insert(moved.str(i, 0));
     const Verdict verdict = check(program, facts);
     for (const auto& [id, what] : verdict.violations) violation(id, what);
     for (const auto& [kind, times] : verdict.covered) report_.covered[kind] += times;
@@ -367,6 +390,7 @@ class Soak {
         for (int i = 0; i < rows.size(); ++i) violation(rows.columns() > 2 && !rows.is_null(i, 2) ? rows.str(i, 2) : "", std::string(what) + ": " + rows.str(i, 0) + " " + rows.str(i, 1));
       }
     };
+    for (const char* queue : {"soak-limit", "soak-rate"}) ask("SELECT remove_queue($1)", pg::Params(std::string(queue)));
     comes("an event was left", "SELECT event_id, coalesce(last_error, ''), NULL FROM outbox WHERE status <> 2 LIMIT 5");
     delivered();
     testing::AssertionResult quiet = testing::AssertionFailure();

@@ -1,4 +1,4 @@
-// soak: a whole installation (supervisor, listener, timer, relay, two workers, a program that serves a queue with SQL alone, and
+// soak: a whole installation (supervisor, listener, timer, relay, three workers of two versions, a program that serves a queue with SQL alone, and
 // clients) on a server of its own, which runs random programs (program.hpp) while processes are killed and stopped, the database
 // restarted, connections ended, and the receiver of events fails.
 //
@@ -21,6 +21,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <romancy/client.hpp>
 
 #include "common/pg/blocking.hpp"
 #include "tests/support/site.hpp"
@@ -68,7 +70,8 @@ class Clients {
   };
   enum class Came { done, not_yet };
   void work();
-  Came perform(std::unique_ptr<pg::Blocking>& conn, const Turn& turn);
+  Came perform(std::unique_ptr<pg::Blocking>& conn, Client& client, const Turn& turn);
+  Came by_client(Client& client, const Action& action);
   // The statements, and the row that says they happened, in one transaction; again until it is known that they did.
   void once(std::unique_ptr<pg::Blocking>& conn, const std::string& key, const Action& action,
             const std::vector<std::pair<std::string, pg::Params>>& statements);

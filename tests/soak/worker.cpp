@@ -30,7 +30,7 @@ constexpr auto kNever = 1h;
 
 // The effect of an activity, on a connection of its own. A database that is away is waited for: what fails here is what the
 // program says.
-void effect(const romancy::Attempt& at, const std::string& label) {
+void effect(const romancy::Attempt& at, const std::string& label, const std::string& note = {}) {
   using Connection = std::unique_ptr<PGconn, decltype(&PQfinish)>;
   thread_local Connection conn(nullptr, &PQfinish);
   while (!at.stop_requested()) {
@@ -38,12 +38,12 @@ void effect(const romancy::Attempt& at, const std::string& label) {
       conn.reset(PQconnectdb((std::string(std::getenv("FAULTS_PG")) + " connect_timeout=5").c_str()));
     }
     if (PQstatus(conn.get()) == CONNECTION_OK) {
-      const char* values[] = {at.key().c_str(), at.instance_id().c_str(), label.c_str()};
+      const char* values[] = {at.key().c_str(), at.instance_id().c_str(), label.c_str(), note.c_str()};
       const std::unique_ptr<PGresult, decltype(&PQclear)> answer(
           PQexecParams(conn.get(),
-                       "INSERT INTO soak.effects (key, instance, label) VALUES ($1, $2, $3) "
+                       "INSERT INTO soak.effects (key, instance, label, note) VALUES ($1, $2, $3, $4) "
                        "ON CONFLICT (key) DO UPDATE SET attempts = soak.effects.attempts + 1",
-                       3, nullptr, values, nullptr, nullptr, 0),
+                       4, nullptr, values, nullptr, nullptr, 0),
           &PQclear);
       if (PQresultStatus(answer.get()) == PGRES_COMMAND_OK) return;
     }
@@ -74,8 +74,13 @@ const auto plain = romancy::activity(
 const auto queued = romancy::activity(
     "soak_queued",
     [](romancy::Attempt& at, Json in) {
+      const auto told = at.details<Json>();
+      if (told && (told->at("key") != at.key() || told->at("attempt").get<int>() > at.number())) {
+        throw romancy::TerminalError("these details are not of an attempt before: " + told->dump(), "Details");
+      }
+      at.heartbeat(Json{{"key", at.key()}, {"attempt", at.number()}});
       as_planned(at.number(), in);
-      effect(at, in.at("label").get<std::string>());
+      effect(at, in.at("label").get<std::string>(), told ? "details" : "");
       return value_of(in);
     },
     {.retry = kPersistent, .timeout = 10s, .queue = "soak", .heartbeat_timeout = 2s});
@@ -84,16 +89,21 @@ const auto queued = romancy::activity(
 const romancy::QueuedActivity<Json, std::int64_t> elsewhere(
     "soak_sql", {.retry = kPersistent, .timeout = 10s, .queue = "soak-sql", .heartbeat_timeout = 2s});
 
+// Of this worker's code, as [[resumer]] says.
+std::string version() { return std::getenv("ROMANCY_WORKER_VERSION"); }
+
 std::int64_t write_once(romancy::Transaction& tx, const Json& in) {
   as_planned(tx.number(), in);
-  const std::string sql = "INSERT INTO soak.ledger (instance, label, note) VALUES ($1, $2, $3)", label = in.at("label").get<std::string>();
+  const std::string sql = "INSERT INTO soak.ledger (instance, label, note, generation, version) VALUES ($1, $2, $3, $4, $5)";
+  const std::string label = in.at("label").get<std::string>();
+  const int generation = in.at("generation").get<int>();
   try {
     tx.savepoint([&] {
-      tx.exec(sql, tx.instance_id(), label, "undone");
+      tx.exec(sql, tx.instance_id(), label, "undone", generation, version());
       throw std::runtime_error("undo this");
     });
   } catch (const std::runtime_error&) {
-    tx.exec(sql, tx.instance_id(), label, in.value("note", ""));
+    tx.exec(sql, tx.instance_id(), label, in.value("note", ""), generation, version());
   }
   return value_of(in);
 }
@@ -130,7 +140,8 @@ const auto undo = romancy::transactional(
     "soak_undo",
     [](romancy::Transaction& tx, Json in) {
       as_planned(tx.number(), in);
-      tx.exec("INSERT INTO soak.ledger (instance, label) VALUES ($1, $2)", tx.instance_id(), in.at("label").get<std::string>() + "~undo");
+      tx.exec("INSERT INTO soak.ledger (instance, label, generation, version) VALUES ($1, $2, $3, $4)", tx.instance_id(),
+              in.at("label").get<std::string>() + "~undo", in.at("generation").get<int>(), version());
     },
     {.retry = kPersistent});
 
@@ -169,6 +180,7 @@ Task<Json> call(Context& ctx, A activity, Json in) {
 Task<> act(Context& ctx, S s, Json step) {
   Json in = step;
   in["label"] = step.at("p");
+  in["generation"] = ctx.generation();
   const std::string via = step.at("via").get<std::string>();
   Task<Json> part = via == "plain"     ? call(ctx, plain, in)
                     : via == "queue"   ? call(ctx, queued, in)
@@ -333,23 +345,24 @@ void pub(Context& ctx, const S& s, const Json& step) {
 Task<> child(Context& ctx, S s, Json step) {
   const std::string how = step.at("how").get<std::string>(), id = step.at("id").get<std::string>();
   const Json in{{"steps", step.at("steps")}};
-  const bool follows = step.value("follows", true);
+  const std::string key = step.value("key", "");
+  const romancy::ChildOptions options{.id = id, .follows = step.value("follows", true), .priority = step.value("priority", 0), .key = key};
   Json outcome = Json::object();
   if (how == "forget") {
-    ctx.start_child(soak_name, in, {.id = id, .follows = follows});
+    ctx.start_child(soak_name, in, options);
     outcome["started"] = true;
   } else if (how == "detached") {
-    ctx.start_workflow(soak_name, in, {.id = id});
+    ctx.start_workflow(soak_name, in, options);
     outcome["started"] = true;
   } else if (how == "await") {
     try {
-      const Json out = co_await ctx.child(soak_name, in, {.id = id, .follows = follows});
+      const Json out = co_await ctx.child(soak_name, in, options);
       outcome["ok"] = out.at("log").size();
     } catch (const romancy::ChildError& e) {
       outcome["error"] = e.type();
     }
   } else {  // result, cancel, talk
-    const auto started = ctx.start_child(soak_name, in, {.id = id, .follows = follows});
+    const auto started = ctx.start_child(soak_name, in, options);
     if (how == "talk") ctx.publish("talk", Json{{"i", 0}}, {.to = started.id(), .metadata = Json{{"i", 0}}});
     co_await ctx.sleep(std::chrono::milliseconds(step.value("ms", 10)));
     if (how == "cancel") started.cancel("enough");
@@ -386,7 +399,7 @@ Task<> pure(Context& ctx, S s, Json step) {
   ctx.log(romancy::LogLevel::debug, "pure", Json{{"said", said}});
   ctx.publish("binary", romancy::Bytes(std::string_view("\0\xff", 2)), {.to = ctx.instance_id()});
   const auto bytes = co_await ctx.receive<romancy::Bytes>("binary");
-  const Json in{{"label", step.at("p")}, {"n", 1}, {"note", said}};
+  const Json in{{"label", step.at("p")}, {"n", 1}, {"note", said}, {"generation", ctx.generation()}};
   co_await ctx.run(transact, in);
   done(ctx, s, step, Json{{"said", said}, {"bytes", bytes.data.size()}, {"patched", ctx.patched("soak")}, {"generation", ctx.generation()}});
 }
@@ -433,7 +446,7 @@ Task<> one(Context& ctx, S s, Json step) {
   else if (kind == "event") ctx.send_event("soaked", "soak", Json{{"instance", ctx.instance_id()}, {"label", step.at("p")}});
   else if (kind == "cancel") ctx.cancel_workflow(step.at("id").get<std::string>(), "by another");
   else if (kind == "comp" && step.value("never", false)) ctx.compensate_with(brittle, Json{{"label", step.at("p")}});
-  else if (kind == "comp") ctx.compensate_with(undo, Json{{"label", step.at("p")}, {"fail", step.value("fail", 0)}});
+  else if (kind == "comp") ctx.compensate_with(undo, Json{{"label", step.at("p")}, {"fail", step.value("fail", 0)}, {"generation", ctx.generation()}});
   else if (kind == "forget") ctx.forget_compensations();
   else if (kind == "fail") throw romancy::TerminalError("as planned", "Planned");
   else throw std::logic_error("no step " + kind);
@@ -460,10 +473,12 @@ Task<Json> interpret(Context& ctx, Json input) {
 }
 
 const auto soak = romancy::workflow("soak", interpret);
+const auto limited = romancy::workflow("soak_limited", interpret, {.queue = "soak-limit"});
+const auto rated = romancy::workflow("soak_rated", interpret, {.queue = "soak-rate"});
 const auto hurried = romancy::workflow("soak_hurried", interpret, {.timeout = 700ms});
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  return romancy::run_worker(argc, argv, {soak, hurried}, {plain, queued, transact, serializable, waits, brittle, slow, undo});
+  return romancy::run_worker(argc, argv, {soak, limited, rated, hurried}, {plain, queued, transact, serializable, waits, brittle, slow, undo});
 }

@@ -71,7 +71,7 @@ Site::Site(SiteOptions options) : options_(std::move(options)) {
                "[relay]\nurl = \"" + receiver_->url() + "\"\nretry_delay = \"100ms\"\nretry_delay_max = \"1s\"\n" + options_.relay +
                "[supervisor]\n" + options_.supervisor + options_.extra +
                "[[resumer]]\nname = \"worker\"\ncommand = [" + (options_.wrap ? options_.wrap(dir_.path(), worker) : "\"" + worker + "\"") +
-               "]\nprocesses = 2\n";
+               "]\nprocesses = 2\n" + options_.resumer;
   config_ = dir_.write("romancy.toml", base_toml_);
   dir_.write("cli.toml", base_toml_);  // for us: a row may make nonsense of the other
 }
@@ -173,7 +173,7 @@ bool Site::ready(const std::string& name) {
 
 bool Site::all_ready() {
   const Json all = status();
-  if (all.is_null() || all.at("components").size() != 5) return false;
+  if (all.is_null() || all.at("components").size() != options_.components) return false;
   return std::all_of(all.at("components").begin(), all.at("components").end(), [](const Json& one) {
     return one.value("state", "") == "ready" && one.value("live", false);
   });

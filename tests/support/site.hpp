@@ -42,6 +42,8 @@ struct SiteOptions {
   std::string listener{};                              // further lines of [listener]
   std::string supervisor{};                            // further lines of [supervisor]
   std::string relay{};                                 // further lines of [relay]
+  std::string resumer{};                               // further lines of the [[resumer]] whose processes are worker.1 and .2
+  std::size_t components = 5;                          // with those of `extra`
   std::string session_timeout = "10s";
   std::map<std::string, std::string> environment{};    // of the supervisor, and so of all
   std::function<std::string(Server&)> url{};           // what the suite connects to, when not the server itself
