@@ -54,6 +54,16 @@ TEST(SoakOracle, FindsATransactionalActivityWhoseResultIsNotRecorded) {
   EXPECT_THAT(report.violations, testing::Not(testing::IsEmpty()));
 }
 
+TEST(SoakOracle, FindsInstancesThatAreNotPinned) {
+  const Report report = with(edit("commit_runs", "IF v_version IS NOT NULL THEN", "IF false THEN"));
+  EXPECT_THAT(report.violations, Contains(HasSubstr("is pinned to version")));
+}
+
+TEST(SoakOracle, FindsAQueueThatRunsMoreThanItAllows) {
+  const Report report = with(edit("open_queue", "at_once := coalesce(v_queue.concurrency, 1000000);", "at_once := coalesce(v_queue.concurrency, 1000000) + 5;"));
+  EXPECT_THAT(report.violations, Contains(HasSubstr("I14")));
+}
+
 TEST(SoakOracle, FindsRowsThatAreLeftBehind) {
   const Report report = with(edit("remove_instances", "DELETE FROM progress WHERE instance_id = ANY ($1);", ""));
   EXPECT_THAT(report.violations, Contains(testing::AnyOf(HasSubstr("left rows of"), HasSubstr("progress"))));
