@@ -2,6 +2,9 @@
 --
 -- While such a transaction is open a limited queue is not served (its row is locked, and no worker waits for it), others are.
 
+-- What is said of instances here holds for queued activities of a queue of that name, too, but for the rate: of each of both
+-- as many (claim_activity_tasks).
+
 -- set_queue: at most `concurrency` instances of this queue run at once, and at most `key_concurrency` of each key (those
 -- without a key are not limited by it); and at most `rate` begin in each `rate_period`. NULL: any number. It replaces what was set before; a lower limit stops nothing that
 -- runs, and what runs already when a queue gets its first limit is not counted.
@@ -30,6 +33,7 @@ BEGIN
      SET concurrency = excluded.concurrency, key_concurrency = excluded.key_concurrency,
          rate = excluded.rate, rate_period = excluded.rate_period, next_begin = '-infinity', changed_at = clock_timestamp();
   PERFORM hint_queue($1);
+  PERFORM task_hint($1);
 END
 $$;
 
@@ -64,6 +68,7 @@ BEGIN
     RETURN false;
   END IF;
   PERFORM hint_queue($1);
+  PERFORM task_hint($1);
   RETURN true;
 END
 $$;
@@ -84,6 +89,7 @@ BEGIN
   DELETE FROM slots s
    WHERE s.ctid = ANY (ARRAY(SELECT o.ctid FROM slots o WHERE o.queue = $1 FOR UPDATE SKIP LOCKED));
   PERFORM hint_queue($1);
+  PERFORM task_hint($1);
   RETURN true;
 END
 $$;

@@ -22,8 +22,9 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE AS
 $$
 BEGIN
-  INSERT INTO tasks (instance_id, op, generation, queue, activity, input, key, policy)
-  SELECT $1[x.run], x.op, (SELECT i.generation FROM instances i WHERE i.instance_id = $1[x.run]), x.queue, x.activity,
+  INSERT INTO tasks (instance_id, op, generation, queue, lane, activity, input, key, policy)
+  SELECT $1[x.run], x.op, (SELECT i.generation FROM instances i WHERE i.instance_id = $1[x.run]), x.queue,
+         (SELECT i.lane FROM instances i WHERE i.instance_id = $1[x.run]), x.activity,
          x.input::jsonb, x.key, x.policy::jsonb
     FROM unnest($3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY x (run, op, activity, queue, input, key, policy, n)
    WHERE $2[x.run]
@@ -180,6 +181,134 @@ BEGIN
 END
 $$;
 
+-- What a queue allows (queues.sql) goes for its tasks, too. What is held counts: every task with a token, also one whose lease
+-- is over as long as whoever completes it has it locked. So nothing is counted twice or forgotten: the row of the task is
+-- all there is. A claim in a limited queue locks the queue's row, ends the leases that are over, and counts in a later statement.
+
+-- open_task_queue: how many tasks of this queue may be taken at once; 0: none now, because it is paused, or all places
+-- are taken, or somebody else has locked it; NULL: any number. of_key: of each key, those that are held included; NULL: any
+-- number. It is locked if there is a limit and something to take.
+-- Callers: claim_activity_tasks. Index: pk of queues, tasks_held. Locks: the queue, tasks whose lease is over (skip locked).
+CREATE OR REPLACE FUNCTION open_task_queue(queue text, OUT places int, OUT of_key int)
+LANGUAGE plpgsql VOLATILE AS
+$$
+#variable_conflict use_column
+DECLARE
+  v_queue queues;
+  v_clock timestamptz := clock_timestamp();
+  v_task tasks;
+BEGIN
+  SELECT q.* INTO v_queue FROM queues q WHERE q.name = $1;
+  IF NOT FOUND THEN
+    RETURN;
+  ELSIF v_queue.paused THEN
+    places := 0;
+    RETURN;
+  ELSIF v_queue.concurrency IS NULL AND v_queue.key_concurrency IS NULL THEN
+    RETURN;
+  END IF;
+  -- Not worth the lock: nothing is due, or no place is free. Whoever adds one or frees one says so, when he has.
+  IF (SELECT true FROM tasks t WHERE t.queue = $1 AND t.due_at <= v_clock ORDER BY t.lane LIMIT 1) IS NULL THEN
+    places := 0;
+    RETURN;
+  END IF;
+  IF v_queue.concurrency <= (SELECT count(*) FROM tasks t WHERE t.queue = $1 AND t.token IS NOT NULL AND t.due_at > v_clock) THEN
+    places := 0;
+    RETURN;
+  END IF;
+  SELECT q.* INTO v_queue FROM queues q WHERE q.name = $1 FOR NO KEY UPDATE SKIP LOCKED;
+  IF NOT FOUND OR v_queue.paused THEN
+    places := 0;
+    RETURN;
+  END IF;
+  FOR v_task IN
+    SELECT t.* FROM tasks t WHERE t.queue = $1 AND t.token IS NOT NULL AND t.due_at <= v_clock FOR UPDATE SKIP LOCKED
+  LOOP
+    PERFORM task_lost(v_task);
+  END LOOP;
+  of_key := v_queue.key_concurrency;
+  IF v_queue.concurrency IS NOT NULL THEN
+    places := greatest(0, v_queue.concurrency - (SELECT count(*) FROM tasks t WHERE t.queue = $1 AND t.token IS NOT NULL));
+  END IF;
+END
+$$;
+
+-- task_lanes: from which lanes a claim takes, the most urgent first, and within a priority in a random order: so every key has
+-- its turn, however many tasks another has. Where there are more lanes than one call looks at, it sometimes begins at
+-- one among them. The default lane alone: found by two looks.
+-- Callers: claim_activity_tasks. Index: tasks_due, one look a lane; pk of tasks. Locks: none.
+CREATE OR REPLACE FUNCTION task_lanes(queue text, clock timestamptz)
+RETURNS text[]
+LANGUAGE plpgsql VOLATILE AS
+$$
+#variable_conflict use_column
+DECLARE
+  c_most CONSTANT int := 200;
+  v_lanes text[];
+  v_low bigint;
+  v_high bigint;
+  v_begin text;
+BEGIN
+  IF (SELECT true FROM tasks t WHERE t.queue = $1 AND t.lane < '5' AND t.due_at <= $2 ORDER BY t.lane LIMIT 1) IS NULL
+     AND (SELECT true FROM tasks t WHERE t.queue = $1 AND t.lane > '5' AND t.due_at <= $2 ORDER BY t.lane LIMIT 1) IS NULL THEN
+    RETURN '{5}';
+  END IF;
+  v_lanes := task_lanes_from($1, $2, '', c_most);
+  IF cardinality(v_lanes) = c_most THEN
+    SELECT min(t.task_id), max(t.task_id) INTO v_low, v_high FROM tasks t;
+    v_low := v_low + floor(random() * (v_high - v_low + 1))::bigint;  -- before: a volatile call cannot be an index condition
+    v_begin := (SELECT x.lane
+                  FROM (SELECT t.lane, t.queue
+                          FROM tasks t
+                         WHERE t.task_id >= v_low
+                         ORDER BY t.task_id
+                         LIMIT 50) x
+                 WHERE x.queue = $1
+                 LIMIT 1);
+    IF left(v_begin, 1) <= left(v_lanes[c_most], 1) THEN
+      v_lanes := v_lanes || task_lanes_from($1, $2, v_begin, c_most);
+    END IF;
+  END IF;
+  RETURN ARRAY(SELECT x.lane
+                 FROM (SELECT DISTINCT l.lane COLLATE "C" AS lane FROM unnest(v_lanes) l (lane)) x
+                ORDER BY left(x.lane, 1) COLLATE "C", random());
+END
+$$;
+
+-- Up to `most` lanes of this queue that have something due, in order, from this one on.
+-- Callers: task_lanes. Index: tasks_due, one look a lane. Locks: none.
+CREATE OR REPLACE FUNCTION task_lanes_from(queue text, clock timestamptz, low text, most int)
+RETURNS text[]
+LANGUAGE plpgsql VOLATILE AS
+$$
+#variable_conflict use_column
+BEGIN
+  RETURN ARRAY(
+    WITH RECURSIVE found AS (
+      SELECT (SELECT t.lane FROM tasks t WHERE t.queue = $1 AND t.lane >= $3 AND t.due_at <= $2 ORDER BY t.lane LIMIT 1) AS lane, 1 AS n
+       UNION ALL
+      SELECT (SELECT t.lane FROM tasks t WHERE t.queue = $1 AND t.lane > f.lane AND t.due_at <= $2 ORDER BY t.lane LIMIT 1), f.n + 1
+        FROM found f
+       WHERE f.lane IS NOT NULL
+         AND f.n < $4)
+    SELECT f.lane FROM found f WHERE f.lane IS NOT NULL ORDER BY f.n);
+END
+$$;
+
+-- task_place_free: a task of this queue is not held any more: if it has a limit, those who serve it are told. Whoever was
+-- claiming beside us did not see it, so they are told whatever seems to be waiting.
+-- Callers: whoever takes the token of a task, or deletes a task that has one. Index: pk of queues. Locks: none.
+CREATE OR REPLACE FUNCTION task_place_free(queue text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE AS
+$$
+BEGIN
+  IF (SELECT q.concurrency IS NOT NULL OR q.key_concurrency IS NOT NULL FROM queues q WHERE q.name = $1) THEN
+    PERFORM task_hint($1);
+  END IF;
+END
+$$;
+
 -- task_failed: an attempt has failed. True: the task waits for another one, which is due after the policy's pause, or, when
 -- its lease was lost (which took long enough), at once; a task that shall stop is not tried again.
 -- Callers: fail_activity_task, expire_tasks, claim_activity_tasks: they have locked the task.
@@ -193,6 +322,7 @@ DECLARE
   v_error CONSTANT jsonb := jsonb_build_object('type', error_type, 'message', message, 'attempt', task.attempt);
   v_pause interval;
 BEGIN
+  PERFORM task_place_free(task.queue);
   IF v_wanted = 1 THEN
     v_pause := task_pause(task, error_type, retryable);
   END IF;

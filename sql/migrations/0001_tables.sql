@@ -338,6 +338,7 @@ CREATE TABLE tasks (
   op          int         NOT NULL,
   generation  int         NOT NULL,
   queue       text        NOT NULL,
+  lane        text COLLATE "C" NOT NULL DEFAULT '5',  -- its instance's (lane_of)
   activity    text        NOT NULL,
   input       jsonb,
   key         text        NOT NULL,            -- the idempotency key, the same for all attempts
@@ -356,7 +357,8 @@ CREATE TABLE tasks (
   created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
   CONSTRAINT tasks_pkey PRIMARY KEY (task_id)
 ) WITH (fillfactor = 50);
-CREATE INDEX tasks_due ON tasks (queue, due_at, task_id);
+CREATE INDEX tasks_due ON tasks (queue, lane, due_at, task_id);
+CREATE INDEX tasks_held ON tasks (queue, due_at, lane) WHERE token IS NOT NULL;
 CREATE INDEX tasks_watched ON tasks (due_at) WHERE watched;
 CREATE INDEX tasks_instance ON tasks (instance_id, op);
 

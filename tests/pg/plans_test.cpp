@@ -83,6 +83,8 @@ class Plans : public Storage {
     EXPECT_EQ(planned("SELECT complete_outbox(1, ARRAY(SELECT 'e' || n FROM generate_series(" + std::to_string(first) +
                       ", " + std::to_string(first + count - 1) + ") n), array_fill(1, '{" + number + "}'))"),
               number);
+    c.run("SELECT set_queue('gpu', concurrency => 100000, key_concurrency => 100000)");
+    c.run("UPDATE tasks SET lane = '3k' WHERE task_id = (SELECT min(task_id) FROM tasks WHERE queue = 'gpu')");
     EXPECT_EQ(planned("SELECT count(*) FROM claim_activity_tasks('gpu', 'w', " + number + ")"), number);
     const std::string task = c.run("SELECT task_id || ', ' || token FROM tasks WHERE token IS NOT NULL LIMIT 1");
     planned("SELECT heartbeat_activity_task(" + task + "), complete_activity_task(" + task + ", '1')");

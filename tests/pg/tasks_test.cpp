@@ -387,5 +387,158 @@ TEST_F(Tasks, AClientMayServeThemAndReadNothingElse) {
   EXPECT_THAT(b.error("SELECT expire_tasks(1)"), StartsWith("42501"));
 }
 
+// What a queue allows, and whose turn it is.
+class LimitedTasks : public Tasks {
+ protected:
+  // Tasks of the queue 'gpu', in this lane: their keys are the name and a number.
+  void add(const std::string& name, int count, const std::string& lane = "5") {
+    c.run("INSERT INTO tasks (instance_id, op, generation, queue, lane, activity, key, policy) SELECT '" + name + "', n, 0, 'gpu', '" + lane +
+          "', 'resize', '" + name + "' || n, '" +
+          R"({"attempts": 9, "first_ms": 60000, "coefficient": 2, "max_ms": 60000, "jitter": 0, "max_duration_ms": 0, "non_retryable": [], )"
+          R"("timeout_ms": 0, "heartbeat_ms": 3600000})" +
+          "' FROM generate_series(1, " + std::to_string(count) + ") n");
+  }
+  static std::string claims(int max = 100, const std::string& what = "count(*)") {
+    return "SELECT " + what + " FROM claim_activity_tasks('gpu', 'w', " + std::to_string(max) + ")";
+  }
+  std::string any_held() { return c.run("SELECT task_id || ', ' || token FROM tasks WHERE token IS NOT NULL LIMIT 1"); }
+  void listen() {
+    c.run("LISTEN " + schema.name() + "_activity_task");
+    c.notifications();
+  }
+  const std::string hint = R"(activity_task {"queue": "gpu"})";
+};
+
+TEST_F(LimitedTasks, OfAPausedQueueAreNotGivenToAnybodyUntilItIsResumed) {
+  add("t", 3);
+  EXPECT_EQ(a.run(claims(1)), "1");
+  EXPECT_EQ(a.run("SELECT pause_queue('gpu')"), "t");
+  EXPECT_EQ(a.run(claims()), "0");
+  EXPECT_EQ(b.run(heartbeat(any_held())), "ok") << "what is held goes on";
+  EXPECT_EQ(b.run(complete(any_held())), "t");
+  listen();
+  EXPECT_EQ(a.run("SELECT resume_queue('gpu')"), "t");
+  EXPECT_THAT(heard(c), ElementsAre(hint));
+  EXPECT_EQ(a.run(claims()), "2");
+}
+
+TEST_F(LimitedTasks, AreHeldByNoMoreThanTheQueueAllowsAndTheNextIsGivenWhenOneEndsHoweverItDoes) {
+  for (const std::string how : {"complete", "fail", "release", "claim", "sweep"}) {
+    a.run("SELECT set_queue('gpu', concurrency => 2)");
+    add("t", 5);
+    EXPECT_EQ(a.run(claims(1)), "1");
+    EXPECT_EQ(b.run(claims()), "1");
+    EXPECT_EQ(b.run(claims()), "0");
+    listen();
+    held = any_held();
+    if (how == "claim") {
+      c.run("UPDATE tasks SET due_at = clock_timestamp() - interval '1 s' WHERE task_id = " + held.substr(0, held.find(',')));
+    } else if (how == "sweep") {
+      lapse();
+      sweep();
+    } else {
+      end_by(how);
+    }
+    EXPECT_EQ(heard(c), how == "claim" ? std::vector<std::string>{} : std::vector{hint}) << how;
+    EXPECT_EQ(b.run(claims()), how == "sweep" ? "2" : "1") << how;
+    EXPECT_EQ(b.run(claims()), "0") << how;
+    EXPECT_EQ(c.run("SELECT count(*) FROM activity_tasks WHERE status = 'held'"), "2") << how;
+    c.run("DELETE FROM tasks");
+  }
+}
+
+TEST_F(LimitedTasks, ThatSomebodyIsCompletingAreHeldUntilHeCommits) {
+  a.run("SELECT set_queue('gpu', concurrency => 1)");
+  add("t", 2);
+  EXPECT_EQ(a.run(claims(1)), "1");
+  lapse();
+  a.run("BEGIN");
+  EXPECT_EQ(a.run(complete(any_held())), "t");
+  EXPECT_EQ(b.run(claims()), "0") << "its lease is over, but it may yet be completed";
+  listen();
+  a.run("COMMIT");
+  EXPECT_THAT(heard(c), ElementsAre(hint));
+  EXPECT_EQ(b.run(claims()), "1");
+}
+
+TEST_F(LimitedTasks, TwoClaimsAtOnceDoNotShareTheLastPlaceAndWhoFoundItLockedIsTold) {
+  a.run("SELECT set_queue('gpu', concurrency => 2)");
+  add("t", 3);
+  a.run("BEGIN");
+  EXPECT_EQ(a.run(claims(1)), "1");
+  EXPECT_EQ(b.run(claims()), "0") << "it waits for nobody";
+  listen();
+  a.run("COMMIT");
+  EXPECT_THAT(heard(c), ElementsAre(hint));
+  EXPECT_EQ(b.run(claims()), "1");
+  EXPECT_THAT(heard(c), ElementsAre(hint));
+  EXPECT_EQ(b.run(claims()), "0");
+  EXPECT_THAT(heard(c), IsEmpty()) << "who gets nothing wakes nobody";
+}
+
+TEST_F(LimitedTasks, BrokenWithoutTheLockOfTheQueueTheyShareIt) {
+  schema.patch("open_task_queue", "q.name = $1 FOR NO KEY UPDATE SKIP LOCKED", "q.name = $1");
+  a.run("SELECT set_queue('gpu', concurrency => 1)");
+  add("t", 2);
+  a.run("BEGIN");
+  EXPECT_EQ(a.run(claims()), "1");
+  EXPECT_EQ(b.run(claims()), "1");
+  a.run("COMMIT");
+}
+
+TEST_F(LimitedTasks, OfAKeyAreHeldByNoMoreThanItMayHaveWhateverTheirPriority) {
+  a.run("SELECT set_queue('gpu', key_concurrency => 2)");
+  add("t", 3, "5k"), add("urgent", 2, "3k"), add("other", 1, "5o"), add("none", 4);
+  EXPECT_EQ(a.run(claims(100, "string_agg(key, ' ' ORDER BY key)")), "none1 none2 none3 none4 other1 urgent1 urgent2");
+  EXPECT_EQ(a.run(claims()), "0");
+  EXPECT_EQ(b.run(complete(c.run("SELECT task_id || ', ' || token FROM tasks WHERE key = 'urgent1'"))), "t");
+  EXPECT_EQ(a.run(claims(100, "string_agg(key, ' ')")), "t1");
+}
+
+TEST_F(LimitedTasks, AreGivenByPriorityAndWithinOneTheOldestOfAKeyFirst) {
+  add("low", 1, "7"), add("normal", 2), add("high", 3, "3k"), add("most", 1, "1");
+  std::string order;
+  for (int n = 0; n < 7; ++n) order += a.run(claims(1, "key")) + " ";
+  EXPECT_EQ(order, "most1 high1 high2 high3 normal1 normal2 low1 ");
+}
+
+TEST_F(LimitedTasks, OfOneKeyDoNotStarveThoseOfAnother) {
+  add("flood", 300, "5a"), add("b", 2, "5b"), add("c", 2, "5c"), add("none", 2);
+  EXPECT_EQ(a.run(claims(8, "string_agg(DISTINCT regexp_replace(key, '[0-9]', '', 'g'), ' ')")), "b c flood none") << "each its part";
+  std::string got;
+  for (int n = 0; n < 150 && got != "0"; ++n) {
+    a.run(claims(1));
+    got = c.run("SELECT count(*) FROM tasks WHERE token IS NULL AND lane <> '5a'");
+  }
+  EXPECT_EQ(got, "0") << "one at a time, too";
+}
+
+TEST_F(LimitedTasks, OfMoreKeysThanOneClaimLooksAtAllHaveTheirTurn) {
+  for (int n = 100; n < 400; ++n) add("k" + std::to_string(n), 2, "5" + std::to_string(n));
+  int left = 600;
+  for (int n = 0; n < 100 && left > 0; ++n) {
+    a.run(claims(50));
+    left = std::stoi(c.run("SELECT count(*) FROM tasks WHERE token IS NULL"));
+  }
+  EXPECT_EQ(left, 0);
+}
+
+TEST_F(LimitedTasks, StandInTheLaneOfTheirInstance) {
+  a.run(start_session(1));
+  c.run("SELECT start_workflow('w', '{}', 'i1', priority => 2, key => 'k')");
+  a.run(claim(1));
+  a.run(commit(1, {{.id = "i1", .tasks = {{3}}}}));
+  EXPECT_EQ(c.run("SELECT lane FROM tasks"), "3k");
+}
+
+TEST_F(LimitedTasks, HaveTheLimitForThemselvesAlsoWhenWorkflowsRunInAQueueOfThatName) {
+  a.run(start_session(1));
+  c.run("SELECT set_queue('gpu', concurrency => 1)");
+  c.run("SELECT start_workflow('w', '{}', 'i1', queue => 'gpu')");
+  EXPECT_EQ(a.run("SELECT count(instance_id) FROM claim_runs(1, ARRAY[route_id('gpu', 'w')], '{0}', 10, 100)"), "1");
+  add("t", 2);
+  EXPECT_EQ(b.run(claims()), "1");
+}
+
 }  // namespace
 }  // namespace romancy::test

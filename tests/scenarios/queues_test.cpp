@@ -117,5 +117,28 @@ TEST_P(Queues, APausedQueueWaitsAndGoesOnWhenItIsResumed) {
   expect_completed(after);
 }
 
+TEST_P(Queues, QueuedActivitiesAreHeldByNoMoreThanAllowedAlsoWhenAWorkerIsKilled) {
+  sql("SELECT set_queue('scenario-stone', concurrency => 2)");
+  system.start_all(2);
+  for (int i = 0; i < 6; ++i) one("SELECT start_workflow('carver', to_jsonb($1::text), $2)", pg::Params(mine("gate"), mine(std::to_string(i))));
+  std::int64_t most = 0;
+  const auto held = [&] {
+    const auto now = count("SELECT count(*) FROM activity_tasks WHERE queue = 'scenario-stone' AND status = 'held'");
+    most = std::max(most, now);
+    return now;
+  };
+  const auto begun = [&] { return count("SELECT count(DISTINCT instance_id) FROM effects WHERE what LIKE 'carve %'"); };
+  EXPECT_TRUE(eventually([&] { return held() == 2 && begun() == 2; }));
+  system.worker(1).kill9();
+  system.start_worker(3);
+  open_gate(mine("gate"));
+  EXPECT_TRUE(eventually([&] {
+    held();
+    return count("SELECT count(*) FROM workflow_instances WHERE status = 'completed'") == 6;
+  }));
+  EXPECT_EQ(most, 2);
+  EXPECT_EQ(begun(), 6);
+}
+
 }  // namespace
 }  // namespace romancy::test
