@@ -204,19 +204,20 @@ TEST_F(RunTransaction, OneThatIsAskedToStopAndNeverMeetsItIsTheLoopsToDecide) {
 
 TEST_F(TransactionOutOfTime, EveryLaterStatementIsStoppedToo) {
   int stopped = 0;
+  const auto count_stop = [&](const auto& statement) {
+    try {
+      statement();
+    } catch (const Stopped&) {
+      ++stopped;
+    }
+  };
   expect_failed(attempt([&](Transaction& tx) {
-                  effect(tx);
-                  for (int i = 0; i < 2; ++i) {
-                    try {
-                      tx.savepoint([&] { outlive(tx); });
-                    } catch (const Stopped&) {
-                      ++stopped;
-                    }
-                  }
+                  count_stop([&] { effect(tx); });  // on a slow machine its time is over already
+                  for (int i = 0; i < 2; ++i) count_stop([&] { tx.savepoint([&] { outlive(tx); }); });
                   tx.exec("INSERT INTO effects VALUES ('more')");
                 }, kShort),
                 "AttemptTimedOut");
-  EXPECT_EQ(stopped, 2);
+  EXPECT_GE(stopped, 2);
 }
 
 TEST_F(TransactionOutOfTime, ATimeOutThatTheCodeSetItselfIsItsOwnError) {
